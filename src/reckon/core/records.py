@@ -1,0 +1,96 @@
+"""The one record: a :class:`Rollout` is one attempt at one problem, as plain data.
+
+Everything downstream (credit, filters, statistics, the report, rejection sampling) reads rollouts and
+nothing else. They live on disk as JSON lines; tensors exist only in :class:`reckon.algorithms.batch.Batch`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+"""Why generation ended. ``length`` is a truncated answer, ``stop`` a finished one: never merged."""
+
+
+@dataclass(slots=True)
+class Problem:
+    """One question of a task.
+
+    Attributes:
+        id: stable and unique within the task; seeds and statistics are keyed by it.
+        question: the text put into the prompt template.
+        gold: what the verifier needs to judge an answer. It is never shown to the model.
+    """
+
+    id: str
+    question: str
+    gold: Any
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a verifier says of one response.
+
+    Attributes:
+        score: in [0, 1], or None when the verifier could not judge (crash, timeout, unreadable gold).
+            An absent score removes the sample and is counted; it never teaches a zero.
+        reason: one word or short phrase: ``correct``, ``wrong``, ``no answer``, ``several answers``...
+        extracted: the answer as the verifier read it; majority voting counts these.
+    """
+
+    score: float | None
+    reason: str = ""
+    extracted: str | None = None
+
+
+@dataclass(slots=True)
+class Rollout:
+    """One attempt at one problem.
+
+    ``response_ids``, ``logp`` and ``sampled`` have equal length, the response's token count.
+
+    Attributes:
+        logp: the sampler's log-probability of each token (nats) at the sampling temperature.
+        sampled: False for tokens that were forced into the response rather than sampled; those carry
+            no gradient.
+        version: the number of optimiser updates behind the weights that generated the response.
+        verdict: None until judged.
+        reward: the number the optimiser sees; None when the verdict is absent.
+        parts: the reward's named parts, before weighting.
+        advantage: per-sequence credit; None until credit was assigned.
+        seconds: time per phase (``generate``, ``verify``).
+    """
+
+    task: str
+    problem: Problem
+    sample: int
+    prompt: str
+    prompt_ids: list[int]
+    response: str
+    response_ids: list[int]
+    logp: list[float]
+    finish: FinishReason
+    seed: int
+    version: int = 0
+    sampled: list[bool] | None = None
+    verdict: Verdict | None = None
+    reward: float | None = None
+    parts: dict[str, float] = field(default_factory=dict)
+    advantage: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON-ready data; :meth:`from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> Rollout:
+        verdict = row.get("verdict")
+        return cls(
+            **{
+                **row,
+                "problem": Problem(**row["problem"]),
+                "verdict": Verdict(**verdict) if verdict is not None else None,
+            }
+        )

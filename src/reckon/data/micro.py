@@ -1,0 +1,218 @@
+"""The text the micro base model is pretrained on: Countdown search traces of mixed quality, made by rule.
+
+The mixture follows what the literature says of real base models: they *can* reason but mostly do not. Some traces
+search with patience and check themselves, most give up early and answer with their last attempt, some guess without
+thinking; some are in Han script, some mix both; not all use the tags. Every sum in the text is right, because a
+model that cannot add cannot learn to search. Held-out Countdown problems never occur in it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from reckon.core.config import Strict
+from reckon.core.seeds import seed_for
+from reckon.tasks.countdown import is_heldout, random_problem
+
+END = "<|end|>"
+PROMPT = "User: {question}\nAssistant:"
+
+WORDS = {
+    "latin": {
+        "yes": ["yes."],
+        "no": ["no."],
+        "again": ["wait,", "let me try", "hmm,", "try again:"],
+        "check": ["check:"],
+        "give up": ["I give up.", "so"],
+        "answer": ["answer:"],
+    },
+    "han": {
+        "yes": ["对。"],
+        "no": ["不对。"],
+        "again": ["等等，", "试试", "再试：", "换一个："],
+        "check": ["检查："],
+        "give up": ["算了。", "所以"],
+        "answer": ["答案："],
+    },
+}
+
+
+class MicroText(Strict):
+    """The mixture, as shares in [0, 1] unless said otherwise.
+
+    Attributes:
+        max_number: the largest given number; max_value: the largest value of any step.
+        four: problems with four numbers rather than three.
+        drill: texts that are plain lists of true sums.
+        tagged: of the problems, answers with the full ``<think>``/``<answer>`` form; the rest is divided evenly among
+            a search without tags, a thought whose answer lacks tags, and an answer without a thought.
+        han, mixed: texts in Han script; texts that change script from word to word.
+        reflective: texts that put a word of reconsideration before a new attempt.
+        check: solved texts that repeat the solution as a check before answering.
+        give_up: chance to stop after a failed attempt, drawn per text from these.
+        looks: how many continuations a text weighs before it writes an attempt (keeping the one that comes closest
+            to the target), drawn per text from these.
+    """
+
+    max_number: int = 12
+    max_value: int = 99
+    four: float = 0.08
+    drill: float = 0.10
+    tagged: float = 0.55
+    han: float = 0.20
+    mixed: float = 0.12
+    reflective: float = 0.35
+    check: float = 0.2
+    give_up: tuple[float, ...] = (0.6, 0.4, 0.25, 0.1, 0.03)
+    looks: tuple[int, ...] = (1, 2, 4)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One way to combine all numbers: its written steps, its value, and the expression it amounts to."""
+
+    steps: list[str]
+    value: int
+    expression: str
+
+
+def combine(rng: random.Random, a: int, b: int, max_value: int) -> tuple[str, int, bool]:
+    """A random operation on two numbers whose result is an integer in 0..max_value: (sign, result, swapped)."""
+    big, small = max(a, b), min(a, b)
+    options = [("-", big - small)]
+    if a + b <= max_value:
+        options.append(("+", a + b))
+    if a * b <= max_value:
+        options.append(("*", a * b))
+    if small > 0 and big % small == 0:
+        options.append(("/", big // small))
+    sign, value = options[rng.randrange(len(options))]
+    swapped = b > a if sign in "-/" else rng.random() < 0.3
+    return sign, value, swapped
+
+
+def attempt(rng: random.Random, numbers: list[int], max_value: int) -> Attempt:
+    """A uniformly careless way to combine the numbers, two at a time, until one value is left."""
+    pool = [(number, str(number)) for number in numbers]
+    steps = []
+    while len(pool) > 1:
+        i, j = rng.sample(range(len(pool)), 2)
+        (a, left), (b, right) = pool[i], pool[j]
+        sign, value, swapped = combine(rng, a, b, max_value)
+        if swapped:
+            a, b, left, right = b, a, right, left
+        steps.append(f"{a} {sign} {b} = {value}")
+        last = len(pool) == 2
+        text = f"{left} {sign} {right}" if last else f"( {left} {sign} {right} )"
+        pool = [item for k, item in enumerate(pool) if k not in (i, j)] + [(value, text)]
+    return Attempt(steps, pool[0][0], pool[0][1])
+
+
+def _search(
+    rng: random.Random, mix: MicroText, numbers: list[int], target: int, limit: int
+) -> tuple[list[Attempt], bool]:
+    """Attempts until one hits the target, patience runs out, or ``limit`` is reached; and whether the last one hit."""
+    patience, looks = rng.choice(mix.give_up), rng.choice(mix.looks)
+    tried: list[Attempt] = []
+    seen: set[str] = set()
+    while len(tried) < limit:
+        options = [attempt(rng, numbers, mix.max_value) for _ in range(looks)]
+        fresh = [option for option in options if option.expression not in seen] or options
+        best = min(fresh, key=lambda option: abs(option.value - target))
+        seen.add(best.expression)
+        tried.append(best)
+        if best.value == target:
+            return tried, True
+        if rng.random() < patience:
+            return tried, False
+    return tried, False
+
+
+def problem_text(rng: random.Random, mix: MicroText) -> tuple[str, str]:
+    """One Countdown question and one response to it, as (prompt, response) text."""
+    count = 4 if rng.random() < mix.four else 3
+    while True:
+        numbers, target = random_problem(rng, count, mix.max_number, mix.max_value)
+        if not is_heldout(numbers, target):
+            break
+    question = f"Make {target} from {', '.join(map(str, numbers))}."
+
+    draw = rng.random()
+    script = "han" if draw < mix.han else "mixed" if draw < mix.han + mix.mixed else "latin"
+
+    def word(kind: str) -> str:
+        chosen = rng.choice(("latin", "han")) if script == "mixed" else script
+        return rng.choice(WORDS[chosen][kind])
+
+    tried, solved = _search(rng, mix, numbers, target, limit=14 if count == 3 else 8)
+    reflective = rng.random() < mix.reflective
+    thought: list[str] = []
+    for number, one in enumerate(tried):
+        if number and reflective and rng.random() < 0.6:
+            thought.append(word("again"))
+        thought.append(", ".join(one.steps) + ",")
+        thought.append(word("yes" if one.value == target else "no"))
+    if solved and rng.random() < mix.check:
+        thought += [word("check"), ", ".join(tried[-1].steps) + ",", word("yes")]
+    elif not solved and rng.random() < 0.5:
+        thought.append(word("give up"))
+
+    search, answer = " ".join(thought), tried[-1].expression
+    draw = (rng.random() - mix.tagged) / (1 - mix.tagged)
+    if draw < 0:
+        response = f"<think> {search} </think> <answer> {answer} </answer>"
+    elif draw < 1 / 3:
+        response = f"{search} {word('answer')} {answer}"
+    elif draw < 2 / 3:
+        response = f"<think> {search} </think> {word('answer')} {answer}"
+    else:
+        response = f"<answer> {answer} </answer>"
+    return PROMPT.format(question=question), " " + response
+
+
+def drill_text(rng: random.Random, mix: MicroText) -> str:
+    """A list of true sums, so that rare ones are seen too."""
+    lines = []
+    for _ in range(10):
+        a, b = rng.randint(0, mix.max_value), rng.randint(1, mix.max_number)
+        sign, value, swapped = combine(rng, a, b, mix.max_value)
+        a, b = (b, a) if swapped else (a, b)
+        lines.append(f"{a} {sign} {b} = {value}")
+    return " " + ", ".join(lines) + "."
+
+
+def texts(mix: MicroText, seed: int) -> Iterator[str]:
+    """The endless corpus of (prompt + response) texts; text number i is a function of (mix, seed, i)."""
+    index = 0
+    while True:
+        rng = random.Random(seed_for(seed, "micro-text", index))
+        yield drill_text(rng, mix) if rng.random() < mix.drill else "".join(problem_text(rng, mix))
+        index += 1
+
+
+def build_tokenizer(mix: MicroText, seed: int, vocab_size: int = 768) -> PreTrainedTokenizerFast:
+    """A byte-level BPE trained on the corpus: numbers up to 99 and common words are one token, any text encodes."""
+    pieces = r"\s?</?[a-z]+>|\s?\d{1,2}|\s?\p{Han}+[，。：]?|\s?[A-Za-z]+[.,:]?|\s?[^\s\w]|\s+|\w"
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pieces), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    stream = texts(mix, seed)
+    numbers = [" ".join(["", *map(str, range(100))]), "\n".join(map(str, range(100)))] * 50
+    tokenizer.train_from_iterator([*numbers, *(next(stream) for _ in range(3000))], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)

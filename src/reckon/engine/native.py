@@ -1,0 +1,387 @@
+"""The in-process engine: continuous batching on the learner's own weights, for any Hugging Face causal LM.
+
+Running requests occupy the rows 0..R-1 of one batch. A step feeds each row its newest token, samples the next one and
+drops the rows that ended, the last rows moving into their places. A new request's prompt but its last token is
+prefilled, once for all requests with the same prompt; its last token then is the row's first step.
+
+Shape suffixes: U prompts, T tokens, R rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from reckon.core.errors import ConfigError
+from reckon.core.records import FinishReason
+from reckon.engine.base import Completion, Engine, Request
+from reckon.engine.cache import ATTENTION, SlotCache, causal_mask, length_mask
+from reckon.engine.sampling import sample, uniforms
+from reckon.engine.stopping import StopMatcher
+
+_ADMIT_SHARE = 16
+"""Under load, new requests are admitted when 1/16 of the rows are free: a prefill costs much the same for 1 as for 16."""
+
+_SCORED_LOGITS = 2**27
+"""Logits held at once while scoring: 512 MB in fp32."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A request in the queue or in a row. ``watch``: the token ids that may end it; ``length``: tokens so far."""
+
+    request: Request
+    watch: frozenset[int]
+    length: int
+    submitted: float
+    completion: Completion
+
+
+@dataclass(slots=True)
+class _RowTensors:
+    """What the device knows of each row, [max_running] each: the token to feed and its position, and how to sample."""
+
+    token: Tensor
+    position: Tensor
+    seed: Tensor
+    temperature: Tensor
+    top_p: Tensor
+
+    @classmethod
+    def zeros(cls, rows: int, device: torch.device) -> _RowTensors:
+        integers = (torch.zeros(rows, dtype=torch.long, device=device) for _ in range(3))
+        reals = (torch.zeros(rows, device=device) for _ in range(2))
+        return cls(*integers, *reals)
+
+    def all(self) -> tuple[Tensor, ...]:
+        return self.token, self.position, self.seed, self.temperature, self.top_p
+
+    def fill(self, first: int, running: Sequence[_Running]) -> None:
+        """Set the rows from ``first`` on to the start of these requests."""
+        requests = [one.request for one in running]
+        values = (
+            [request.prompt_ids[-1] for request in requests],
+            [len(request.prompt_ids) - 1 for request in requests],
+            [request.seed & (2**63 - 1) for request in requests],
+            [request.sampling.temperature for request in requests],
+            [request.sampling.top_p for request in requests],
+        )
+        for tensor, value in zip(self.all(), values, strict=True):
+            tensor[first : first + len(requests)] = torch.tensor(value, dtype=tensor.dtype, device=tensor.device)
+
+    def move(self, source: list[int], target: list[int]) -> None:
+        for tensor in self.all():
+            tensor[target] = tensor[source]
+
+
+class NativeEngine(Engine):
+    """Generates with ``model`` as it is at each step: weights updated in place are the weights served.
+
+    The model is called in inference mode with attention of the engine's own, both switched back after every call, so a
+    learner may train it in between. Random numbers are a function of the request's seed and the token's position, and
+    no row attends to another, so a request's tokens do not depend on its batch mates (up to the rounding of matrix
+    products, whose order of summation may depend on the batch size). One thread at a time.
+
+    Args:
+        tokenizer: decodes for stop strings.
+        max_running: requests generated at the same time; the others wait.
+        max_context: prompt and response tokens of one request; default the model's own limit.
+        prefill_tokens: prompt tokens of one forward; a longer prompt goes alone.
+
+    Raises:
+        ConfigError: for a model without a key-value cache or with attention the engine cannot replace.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_running: int = 256,
+        max_context: int | None = None,
+        prefill_tokens: int = 8192,
+    ) -> None:
+        self.version = 0
+        self._model = model
+        self._windows = _attention_windows(model)
+        config = model.config.get_text_config()
+        limit: int = getattr(config, "max_position_embeddings", None) or sys.maxsize
+        if max_running < 1 or prefill_tokens < 1 or not 1 < (max_context or limit) <= limit:
+            raise ConfigError(
+                f"engine settings out of range: max_running {max_running}, prefill_tokens {prefill_tokens}, "
+                f"max_context {max_context}",
+                fix=f"Give positive numbers, and a max_context of at most {limit}, the model's own",
+            )
+        self._max_running, self._prefill_tokens = max_running, prefill_tokens
+        self._max_context = max_context or limit
+        self._vocabulary = model.get_input_embeddings().weight.shape[0]
+        self._stops = StopMatcher(tokenizer)
+        self._configs = list({id(part.config): part.config for part in model.modules() if hasattr(part, "config")}.values())
+        self._like = torch.empty(0, dtype=model.dtype, device=model.device)
+        self._row_ids = torch.arange(max_running, device=model.device)
+        self._state = _RowTensors.zeros(max_running, model.device)
+        self._cache = SlotCache(max_running, self._max_context)
+        self._waiting: deque[_Running] = deque()
+        self._rows: list[_Running] = []
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        known = {one.request.id for one in (*self._waiting, *self._rows)}
+        for request in requests:
+            self._validate(request)
+            if request.id in known:
+                raise ConfigError(f"request {request.id} is already queued", fix="Give every request an id of its own")
+            known.add(request.id)
+        now = time.perf_counter()
+        self._waiting.extend(
+            _Running(request, self._stops.watch(request.sampling), len(request.prompt_ids), now, Completion(request.id))
+            for request in requests
+        )
+
+    @torch.inference_mode()
+    def poll(self) -> list[Completion]:
+        with self._borrowed():
+            self._admit()
+            if not self._rows:
+                return []
+            return self._step()
+
+    def cancel(self, ids: Sequence[int]) -> list[Completion]:
+        wanted = set(ids)
+        ended = [one for one in self._waiting if one.request.id in wanted]
+        self._waiting = deque(one for one in self._waiting if one.request.id not in wanted)
+        rows = [row for row, one in enumerate(self._rows) if one.request.id in wanted]
+        ended += [self._rows[row] for row in rows]
+        with torch.inference_mode():
+            self._free(rows)
+        return [self._ended(one, "cancelled") for one in ended]
+
+    @torch.inference_mode()
+    def score(
+        self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> list[list[float]]:
+        if temperature <= 0:
+            raise ConfigError(f"scoring needs a temperature above 0, not {temperature}")
+        for prompt, response in zip(prompts, responses, strict=True):
+            self._check_tokens(prompt, len(response), "score")
+            self._check_ids(response, "score")
+        texts = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
+        budget = min(self._prefill_tokens, max(1, _SCORED_LOGITS // self._vocabulary))
+        scores: list[list[float]] = [[] for _ in texts]
+        with self._borrowed():
+            for batch in _micro_batches([len(text) for text in texts], budget):
+                logp_UT = self._teacher_forced([texts[index] for index in batch], temperature).tolist()
+                for index, logp_T in zip(batch, logp_UT, strict=True):
+                    start = len(prompts[index]) - 1
+                    scores[index] = logp_T[start : start + len(responses[index])]
+        return scores
+
+    def _teacher_forced(self, texts: list[list[int]], temperature: float) -> Tensor:
+        """[U, T-1] log-probabilities of every token but the first given those before it; padding gets numbers too."""
+        ids_UT = self._padded(texts)
+        logits_UTV = self._forward(ids_UT[:, :-1], use_cache=False)
+        logp_UTV = torch.log_softmax(logits_UTV.float() / temperature, dim=-1)
+        return logp_UTV.gather(2, ids_UT[:, 1:, None])[:, :, 0]
+
+    def _validate(self, request: Request) -> None:
+        sampling, where = request.sampling, f"request {request.id}"
+        self._check_tokens(request.prompt_ids, sampling.max_new_tokens, where)
+        if sampling.max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens is {sampling.max_new_tokens}", where=where, fix="Ask for at least 1")
+        if not 0 < sampling.top_p <= 1:
+            raise ConfigError(f"top_p is {sampling.top_p}, outside (0, 1]", where=where, fix="1 samples everything")
+        if not 0 <= sampling.temperature < float("inf"):
+            raise ConfigError(f"temperature is {sampling.temperature}", where=where, fix="Give 0 (greedy) or more")
+        if "" in sampling.stop:
+            raise ConfigError("a stop string is empty", where=where, why="It would end every response at once")
+
+    def _check_tokens(self, prompt_ids: Sequence[int], new_tokens: int, where: str) -> None:
+        if len(prompt_ids) == 0:
+            raise ConfigError("the prompt is empty", where=where, fix="Give at least one token")
+        if len(prompt_ids) + new_tokens > self._max_context:
+            raise ConfigError(
+                f"a prompt of {len(prompt_ids)} tokens and {new_tokens} new ones exceed the context "
+                f"of {self._max_context} tokens",
+                where=where,
+                fix="Shorten the prompt or lower max_new_tokens",
+            )
+        self._check_ids(prompt_ids, where)
+
+    def _check_ids(self, ids: Sequence[int], where: str) -> None:
+        if len(ids) > 0 and not 0 <= min(ids) <= max(ids) < self._vocabulary:
+            raise ConfigError(
+                f"token ids from {min(ids)} to {max(ids)}, but the model knows 0 to {self._vocabulary - 1}",
+                where=where,
+                fix="Use the model's own tokenizer",
+            )
+
+    def _admit(self) -> None:
+        """Move waiting requests into free rows and prefill their prompts."""
+        free = self._max_running - len(self._rows)
+        if not self._waiting or free < min(len(self._waiting), max(1, self._max_running // _ADMIT_SHARE)):
+            return
+        groups: dict[tuple[int, ...], list[_Running]] = {}
+        for _ in range(min(free, len(self._waiting))):
+            one = self._waiting.popleft()
+            one.completion.version = self.version
+            groups.setdefault(tuple(one.request.prompt_ids), []).append(one)
+        prompts = list(groups)
+        for batch in _micro_batches([len(prompt) for prompt in prompts], self._prefill_tokens):
+            self._prefill([prompts[index] for index in batch], [groups[prompts[index]] for index in batch])
+
+    def _prefill(self, prompts: list[tuple[int, ...]], members: list[list[_Running]]) -> None:
+        """Append ``members`` to the rows, with the keys and values of their prompts' tokens but the last."""
+        first = len(self._rows)
+        for group in members:
+            self._rows += group
+        self._state.fill(first, self._rows[first:])
+        length = max(map(len, prompts)) - 1
+        self._cache.reserve(len(self._rows), length)
+        if length:
+            sources = [index for index, group in enumerate(members) for _ in group]
+            self._cache.prefill(first, torch.tensor(sources, device=self._like.device))
+            self._forward(self._padded([prompt[:-1] for prompt in prompts]), use_cache=True)
+
+    def _step(self) -> list[Completion]:
+        """One token for every row."""
+        rows = self._rows
+        count, positions = len(rows), max(one.length for one in rows)
+        state = self._state
+        position_R = state.position[:count]
+        self._cache.reserve(count, positions)
+        self._cache.decode(self._row_ids[:count], position_R, positions)
+        logits_RV = self._model(
+            input_ids=state.token[:count, None],
+            position_ids=position_R[:, None],
+            attention_mask=self._masks(lambda window: length_mask(position_R, positions, window, self._like)),
+            past_key_values=self._cache,
+            use_cache=True,
+        ).logits[:, -1]
+        position_R += 1
+        nucleus = any(one.request.sampling.top_p < 1 for one in rows)
+        token_R, logp_R = sample(
+            logits_RV,
+            uniforms(state.seed[:count], position_R),
+            state.temperature[:count],
+            state.top_p[:count] if nucleus else None,
+        )
+        state.token[:count] = token_R
+        return self._record(token_R.tolist(), logp_R.tolist())
+
+    def _record(self, tokens: list[int], logps: list[float]) -> list[Completion]:
+        """Write a step's tokens down and free the rows that ended."""
+        ended: dict[int, Completion] = {}
+        for row, (one, token, logp) in enumerate(zip(self._rows, tokens, logps, strict=True)):
+            completion, sampling = one.completion, one.request.sampling
+            completion.token_ids.append(token)
+            completion.logp.append(logp)
+            one.length += 1
+            if token in one.watch and self._stops.ends(sampling, completion.token_ids):
+                ended[row] = self._ended(one, "stop")
+            elif len(completion.token_ids) == sampling.max_new_tokens:
+                ended[row] = self._ended(one, "length")
+        if self.on_token is not None:
+            for one, token in zip(self._rows, tokens, strict=True):
+                self.on_token(one.request.id, token)
+        self._free(list(ended))
+        return list(ended.values())
+
+    def _ended(self, one: _Running, finish: FinishReason) -> Completion:
+        one.completion.finish = finish
+        one.completion.seconds = time.perf_counter() - one.submitted
+        return one.completion
+
+    def _free(self, ended: Sequence[int]) -> None:
+        """Drop rows; the last rows move into the gaps, so that the running ones stay a prefix."""
+        if not ended:
+            return
+        left = len(self._rows) - len(ended)
+        gaps = [row for row in ended if row < left]
+        if gaps:
+            movers = sorted(set(range(left, len(self._rows))).difference(ended))
+            self._cache.move(movers, gaps, max(self._rows[row].length for row in movers))
+            self._state.move(movers, gaps)
+            for mover, gap in zip(movers, gaps, strict=True):
+                self._rows[gap] = self._rows[mover]
+        del self._rows[left:]
+
+    def _forward(self, ids_UT: Tensor, use_cache: bool) -> Tensor:
+        """Logits of whole texts, padded on the right: being causal, their tokens never see the padding.
+
+        For a prefill they are not wanted, and only those of the last position are computed.
+        """
+        length = ids_UT.shape[1]
+        return self._model(
+            input_ids=ids_UT,
+            position_ids=torch.arange(length, device=ids_UT.device)[None, :].expand(ids_UT.shape),
+            attention_mask=self._masks(
+                lambda window: causal_mask(length, window, self._like) if window and window < length else None
+            ),
+            past_key_values=self._cache if use_cache else None,
+            use_cache=use_cache,
+            **({"logits_to_keep": 1} if use_cache else {}),
+        ).logits
+
+    def _masks(self, make: Callable[[int | None], Tensor | None]) -> Any:
+        """The attention mask as the model takes it: one, or one for each kind of layer where there are several."""
+        masks = {kind: make(window) for kind, window in self._windows.items()}
+        return masks if len(masks) > 1 else next(iter(masks.values()))
+
+    def _padded(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        length = max(map(len, texts))
+        return torch.tensor([[*text, *[0] * (length - len(text))] for text in texts], device=self._like.device)
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[None]:
+        """The model in evaluation mode with the engine's attention; back as it was afterwards."""
+        training, before = self._model.training, [config._attn_implementation for config in self._configs]
+        if training:
+            self._model.eval()
+        for config in self._configs:
+            config._attn_implementation = ATTENTION
+        try:
+            yield
+        finally:
+            for config, implementation in zip(self._configs, before, strict=True):
+                config._attn_implementation = implementation
+            if training:
+                self._model.train()
+
+
+def _micro_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices in batches of similar lengths whose padded size stays within ``budget`` tokens (at least one each)."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _attention_windows(model: PreTrainedModel) -> dict[str, int | None]:
+    """For each kind of attention layer the number of past tokens it sees (None: all); ConfigError if unsupported."""
+    name, config = type(model).__name__, model.config.get_text_config()
+    fix = "Use a decoder-only transformer such as Qwen, Llama, Mistral or Gemma, or another engine"
+    if getattr(model, "_is_stateful", False):
+        raise ConfigError(
+            f"the native engine cannot run {name}: its layers keep a recurrent state instead of keys and values", fix=fix
+        )
+    if not hasattr(sys.modules[type(model).__module__], "ALL_ATTENTION_FUNCTIONS") or model.config.is_encoder_decoder:
+        raise ConfigError(f"the native engine cannot run {name}: its attention cannot be replaced from outside", fix=fix)
+    window: int | None = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"]
+    unknown = set(kinds) - {"full_attention", "sliding_attention"}
+    if unknown or getattr(config, "num_kv_shared_layers", 0):
+        what = ", ".join(sorted(unknown)) or "layers that share keys and values"
+        raise ConfigError(f"the native engine cannot run {name}: it has {what}", fix=fix)
+    return {kind: window if kind == "sliding_attention" else None for kind in kinds}

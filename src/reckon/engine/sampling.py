@@ -1,0 +1,68 @@
+"""Turning logits into tokens, on the device, for a whole batch at once and without a global random state.
+
+Shape suffixes: R rows (running requests), V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
+_MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
+_MIX_2 = 0x94D049BB133111EB - (1 << 64)
+
+
+def uniforms(seed_R: Tensor, position_R: Tensor) -> Tensor:
+    """Uniform numbers in [0, 1), one per row, a function of (seed, position) alone.
+
+    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, fig. 17) is a counter-based generator: the n-th number of a
+    stream is a hash of ``seed + n * gamma``. The seed is hashed first, so that streams of related seeds do not overlap.
+    """
+    mixed_R = _mix(_mix(seed_R) + position_R * _GAMMA)
+    return (_shift(mixed_R, 40)).to(torch.float32) * 2.0**-24
+
+
+def _mix(z: Tensor) -> Tensor:
+    z = (z ^ _shift(z, 30)) * _MIX_1
+    z = (z ^ _shift(z, 27)) * _MIX_2
+    return z ^ _shift(z, 31)
+
+
+def _shift(z: Tensor, bits: int) -> Tensor:
+    """A logical shift to the right; that of signed integers would copy the sign bit."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def sample(
+    logits_RV: Tensor, uniform_R: Tensor, temperature_R: Tensor, top_p_R: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """One token per row by inversion of the cumulative distribution, and its log-probability in nats.
+
+    Args:
+        temperature_R: 0 takes the most likely token.
+        top_p_R: each row's nucleus (arXiv 1904.09751); None samples the full distribution.
+
+    Returns:
+        (token_R, logp_R); log-probabilities are those of the tempered (greedy: untempered) full distribution in fp32.
+    """
+    greedy_R = temperature_R == 0
+    logp_RV = torch.log_softmax(logits_RV.float() / (temperature_R + greedy_R)[:, None], dim=-1)
+    weight_RV = logp_RV.exp()
+    if top_p_R is not None:
+        weight_RV = _nucleus(weight_RV, top_p_R)
+    cdf_RV = weight_RV.cumsum(-1)
+    total_R1 = cdf_RV[:, -1:]
+    # Strictly below the total, so that the token found has a weight, whatever the rounding.
+    target_R1 = torch.minimum(uniform_R[:, None] * total_R1, torch.nextafter(total_R1, torch.zeros_like(total_R1)))
+    token_R1 = torch.searchsorted(cdf_RV, target_R1, right=True)
+    token_R1 = torch.where(greedy_R[:, None], logp_RV.argmax(-1, keepdim=True), token_R1)
+    return token_R1[:, 0], logp_RV.gather(1, token_R1)[:, 0]
+
+
+def _nucleus(weight_RV: Tensor, top_p_R: Tensor) -> Tensor:
+    """Weights outside the smallest set of tokens that reaches ``top_p`` become 0; rows with top_p 1 stay whole."""
+    sorted_RV, order_RV = weight_RV.sort(-1, descending=True, stable=True)
+    before_RV = sorted_RV.cumsum(-1) - sorted_RV
+    outside_RV = (before_RV >= top_p_R[:, None]) & (top_p_R < 1)[:, None]
+    return torch.zeros_like(weight_RV).scatter(1, order_RV, sorted_RV.masked_fill(outside_RV, 0.0))

@@ -1,0 +1,268 @@
+"""What an evaluation says: pass@1, pass@k and cons@k with honest intervals, and paired comparisons. numpy only.
+
+A sample *passes* when its verdict scores 1. Verdicts with an absent score are left out of every figure here
+(the runner counts them). Every figure is a mean over problems, never over pooled samples: a problem asked
+64 times says less about the next problem than 64 problems asked once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reckon.core.errors import DataError
+from reckon.core.records import Rollout, Verdict
+
+Floats = NDArray[np.float64]
+
+Z95 = NormalDist().inv_cdf(0.975)
+
+Judged = Mapping[str, Sequence[Verdict]]
+"""The verdicts that carry a score, by problem id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value and its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """How much the second of two evaluations passes more often than the first, on the problems of both.
+
+    Attributes:
+        value: mean difference in pass@1, with its 95% interval ``low`` to ``high``.
+        problems: the number of problems in both.
+        detectable: the smallest true difference that this comparison would call significant (5%, two-sided)
+            four times out of five.
+    """
+
+    value: float
+    low: float
+    high: float
+    problems: int
+    detectable: float
+
+
+def judged(rollouts: Iterable[Rollout]) -> dict[str, list[Verdict]]:
+    """Group the verdicts that carry a score by problem, problems in order of appearance."""
+    groups: dict[str, list[Verdict]] = {}
+    for rollout in rollouts:
+        if rollout.verdict is not None and rollout.verdict.score is not None:
+            groups.setdefault(rollout.problem.id, []).append(rollout.verdict)
+    return groups
+
+
+def passes(verdict: Verdict) -> bool:
+    """Full marks. Partial credit shapes a reward, it does not solve a problem."""
+    return verdict.score is not None and verdict.score >= 1.0
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Chance that k of n samples, c of them passing, drawn without replacement, contain one that passes.
+
+    ``1 - C(n-c, k) / C(n, k)``, unbiased for the chance with k fresh samples (arXiv 2107.03374, eq. 1).
+    """
+    if not 0 <= c <= n or not 1 <= k <= n:
+        raise ValueError(f"pass@k needs 0 <= c <= n and 1 <= k <= n, got n={n}, c={c}, k={k}")
+    return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1))
+
+
+def mean_pass_at_k(groups: Judged, k: int) -> float | None:
+    """pass@k averaged over the problems with at least k judged samples; None if there is none."""
+    values = [pass_at_k(len(group), sum(map(passes, group)), k) for group in groups.values() if len(group) >= k]
+    return float(np.mean(values)) if values else None
+
+
+def pass_at_1(groups: Judged) -> Estimate:
+    """pass@1 with a 95% interval for new problems of the same kind, clustered by problem.
+
+    The interval is Wilson's with an effective number of samples, ``problems / share``. ``share`` is the share of
+    the variance ``p (1 - p)`` that lies between problems: 1 when the samples of a problem all agree (each
+    problem counts once), 1/n when they are as good as independent. It is estimated from the spread of the
+    per-problem means, and can be trusted only as far as several problems show the rarer outcome. So it is pulled
+    towards 1 with the weight of half such a problem. At 0 or 1, where there is no spread to see, this leaves one
+    sample per problem. In simulations with 5 to 200 problems, 1 to 64 samples and pass rates from 0.05 to 0.95,
+    95% intervals made in this way hold the truth 93% to 98% of the time (up to 100% where fewer than about one
+    problem in the set is expected to show the rarer outcome); a t-interval falls below 80% there.
+
+    Raises:
+        DataError: no sample was judged.
+    """
+    if not groups:
+        raise DataError(
+            "no sample has a score",
+            why="A pass rate of nothing would read as zero",
+            fix="Look at the verdicts' reasons in the samples file: the verifier failed on every response",
+        )
+    means = _pass_rates(groups)
+    floor = float(np.mean([1.0 / len(group) for group in groups.values()]))
+    return _wilson(float(means.mean()), len(means) / _between_share(means, floor))
+
+
+def _pass_rates(groups: Judged) -> Floats:
+    return np.array([sum(map(passes, group)) / len(group) for group in groups.values()])
+
+
+def _between_share(means: Floats, floor: float) -> float:
+    p = float(means.mean())
+    if len(means) == 1 or p * (1.0 - p) == 0.0:
+        return 1.0
+    share = min(1.0, max(floor, float(means.var(ddof=1)) / (p * (1.0 - p))))
+    evidence = min(_participation(means), _participation(1.0 - means))
+    return (evidence * share + 0.5) / (evidence + 0.5)
+
+
+def _participation(weights: Floats) -> float:
+    """How many entries carry the sum: 1 if a single one does, all of them if they are equal."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _wilson(p: float, n: float) -> Estimate:
+    """Wilson's score interval (1927) of a proportion p of n samples; n need not be whole."""
+    shrink = Z95**2 / n
+    centre = (p + shrink / 2.0) / (1.0 + shrink)
+    half = math.sqrt(shrink * (p * (1.0 - p) + shrink / 4.0)) / (1.0 + shrink)
+    return Estimate(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
+
+
+def cons_at_k(verdicts: Sequence[Verdict], k: int) -> float:
+    """Expected score of a majority vote among k samples drawn from ``verdicts`` without replacement. Exact.
+
+    Samples vote by ``extracted``. Those without an answer take a place in the draw but cast no vote. A tie is
+    broken at random, so each of m tied answers counts 1/m. A draw without any vote scores 0. The winning answer
+    is worth the share of its samples that pass.
+    """
+    if not 1 <= k <= len(verdicts):
+        raise ValueError(f"cons@k needs 1 <= k <= {len(verdicts)} samples, got {k}")
+    votes = Counter(verdict.extracted for verdict in verdicts if verdict.extracted is not None)
+    right = Counter(verdict.extracted for verdict in verdicts if passes(verdict) and verdict.extracted is not None)
+    counts = tuple(sorted(votes.values()))
+    return sum(
+        passed / votes[answer] * _win_chance(votes[answer], counts, len(verdicts), k)
+        for answer, passed in right.items()
+    )
+
+
+def mean_cons_at_k(groups: Judged, k: int) -> float | None:
+    """cons@k averaged over the problems with at least k judged samples.
+
+    None if there is no such problem, or if a passing verdict does not say what was extracted: the task then
+    does not tell answers apart, and a vote would count right samples as silent.
+    """
+    if any(passes(verdict) and verdict.extracted is None for group in groups.values() for verdict in group):
+        return None
+    values = [cons_at_k(group, k) for group in groups.values() if len(group) >= k]
+    return float(np.mean(values)) if values else None
+
+
+@lru_cache(maxsize=4096)
+def _win_chance(count: int, counts: tuple[int, ...], n: int, k: int) -> float:
+    """Chance that an answer given ``count`` times wins the vote of k of n samples, ties shared evenly.
+
+    ``counts`` are the votes of every answer, this one included. Drawing k of n is keeping each sample by a coin
+    of any bias, given that k were kept; under the coins the answers' votes are independent binomials, and the
+    chance of a total is a coefficient of the product of their generating functions. Of two answers that tie with m
+    rivals one wins with chance 1/(m+1), which is the integral of y^m over [0, 1]: each rival's term at the tie is
+    marked by y, and a Gauss-Legendre rule integrates the polynomial in y exactly.
+    """
+    bias = (k + 0.5) / (n + 1.0)
+    others = list(counts)
+    others.remove(count)
+    own = _binomial(count, bias)
+    chance = 0.0
+    for top in range(1, min(count, k) + 1):
+        rivals = [c for c in others if c >= top]
+        base = _binomial(n - count - sum(rivals), bias)
+        for y, weight in _unit_quadrature(min(len(rivals), (k - top) // top) // 2 + 1):
+            series = base[: k - top + 1]
+            for c in rivals:
+                factor = _binomial(c, bias)[: top + 1].copy()
+                factor[top] *= y
+                series = np.convolve(series, factor)[: k - top + 1]
+            if len(series) == k - top + 1:
+                chance += weight * own[top] * series[-1]
+    return float(chance / _binomial(n, bias)[k])
+
+
+@lru_cache(maxsize=4096)
+def _binomial(n: int, p: float) -> Floats:
+    """Chances of 0..n successes in n trials of probability p, 0 < p < 1."""
+    logs = [
+        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * math.log(p) + (n - i) * math.log1p(-p)
+        for i in range(n + 1)
+    ]
+    return np.exp(np.array(logs, dtype=np.float64))
+
+
+@lru_cache(maxsize=64)
+def _unit_quadrature(points: int) -> list[tuple[float, float]]:
+    """Nodes and weights on [0, 1] that integrate polynomials up to degree ``2 * points - 1`` exactly."""
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    return [((float(x) + 1.0) / 2.0, float(w) / 2.0) for x, w in zip(nodes, weights, strict=True)]
+
+
+def paired_difference(before: Iterable[Rollout], after: Iterable[Rollout]) -> PairedDifference:
+    """How much more often ``after`` passes than ``before``, problem by problem, with a 95% t-interval.
+
+    Pairing removes the spread between easy and hard problems, which is most of the uncertainty of either value.
+    When all differences are equal there is no spread to estimate; the interval then allows for as many
+    unseen exceptions as could be missed 5% of the time (the rule of three).
+
+    Raises:
+        DataError: the two evaluations have no judged problem, or only one, in common.
+    """
+    first, second = judged(before), judged(after)
+    common = [problem for problem in first if problem in second]
+    if len(common) < 2:
+        raise DataError(
+            f"the two evaluations have {len(common)} judged problems in common",
+            why="A paired difference needs at least two",
+            fix="Evaluate both models on the same task, split and problems",
+        )
+    difference = _pass_rates({key: second[key] for key in common}) - _pass_rates({key: first[key] for key in common})
+    value, count = float(difference.mean()), len(common)
+    error = float(difference.std(ddof=1)) / math.sqrt(count)
+    critical = t_quantile(0.975, count - 1)
+    low, high = value - critical * error, value + critical * error
+    if np.ptp(difference) == 0.0:
+        unseen = 1.0 - 0.05 ** (1.0 / count)
+        low, high = value - unseen * (1.0 + value), value + unseen * (1.0 - value)
+    detectable = (critical + t_quantile(0.8, count - 1)) * error
+    return PairedDifference(value, max(-1.0, low), min(1.0, high), count, detectable)
+
+
+@lru_cache(maxsize=256)
+def t_quantile(probability: float, freedom: int) -> float:
+    """Quantile of Student's t with a whole number of degrees of freedom, 0.5 <= probability < 1, by bisection."""
+    low, high = 0.0, 1.0
+    while _t_cdf(high, freedom) < probability:
+        low, high = high, 2.0 * high
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if _t_cdf(middle, freedom) < probability else (low, middle)
+    return (low + high) / 2.0
+
+
+def _t_cdf(t: float, freedom: int) -> float:
+    """P(T <= t) for t >= 0, closed form for whole degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4)."""
+    angle = math.atan(t / math.sqrt(freedom))
+    odd = freedom % 2
+    j = np.arange(1, (freedom - 2) // 2 + 1)
+    series = 1.0 + float(np.cumprod(math.cos(angle) ** 2 * (2 * j - 1 + odd) / (2 * j + odd)).sum())
+    if not odd:
+        return 0.5 + math.sin(angle) * series / 2.0
+    if freedom == 1:
+        return 0.5 + angle / math.pi
+    return 0.5 + (angle + math.sin(angle) * math.cos(angle) * series) / math.pi

@@ -1,0 +1,140 @@
+"""Models and tokenizers as ordinary Hugging Face folders: config, safetensors weights, tokenizer. No pickle, no remote code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from reckon.core.errors import ConfigError, DataError
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def load_model(
+    path_or_name: str | Path, dtype: str = "float32", device: str = "cpu"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a causal language model and its tokenizer.
+
+    Args:
+        path_or_name: a folder, ``micro`` for the model shipped in this package, or ``owner/name`` on the Hugging Face hub.
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        device: as torch names it: ``cpu``, ``cuda``, ``cuda:1``...
+
+    Returns:
+        the model in evaluation mode (dropout off) with gradients enabled, and the tokenizer.
+
+    Raises:
+        ConfigError: the dtype or device is unknown or absent.
+        DataError: nothing there, or something else than a whole model with a tokenizer.
+    """
+    if dtype not in _DTYPES:
+        raise ConfigError(f"unknown dtype {dtype!r}", fix=f"Use one of {', '.join(_DTYPES)}")
+    place = _device(device)
+    source = _source(path_or_name)
+    try:
+        with _quiet():
+            model, info = AutoModelForCausalLM.from_pretrained(
+                source,
+                dtype=_DTYPES[dtype],
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise DataError(
+            f"no model could be loaded: {_first_line(error)}",
+            where=str(path_or_name),
+            fix="Give a folder with config.json, *.safetensors and tokenizer.json, or a name on the Hugging Face hub",
+        ) from error
+    if info["missing_keys"]:
+        raise DataError(
+            f"the weights lack {len(info['missing_keys'])} tensors, such as {min(info['missing_keys'])}",
+            where=str(path_or_name),
+            why="They would have been drawn at random",
+            fix="Check that config.json and the weights belong together",
+        )
+    return model.to(place).eval(), tokenizer
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write both as one Hugging Face folder. Not atomic: whoever needs that writes elsewhere and renames."""
+    try:
+        with _quiet():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"the model could not be written: {_first_line(error)}", where=str(folder)) from error
+
+
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The ids that end a text, by the generation config and the tokenizer, in ascending order."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ids: set[Any] = set(configured) if isinstance(configured, list) else {configured}
+    return tuple(sorted((ids | {tokenizer.eos_token_id}) - {None}))
+
+
+def _source(path_or_name: str | Path) -> str:
+    """What to hand to transformers: a folder that looks whole, or a name on the hub."""
+    name = str(path_or_name)
+    folder = Path(str(files("reckon") / "assets" / "micro")) if name == "micro" else Path(name).expanduser()
+    if not folder.exists():
+        # A path below an existing folder is a local one with a typo; asking the hub for it would only take time.
+        if name != "micro" and _HUB_NAME.fullmatch(name) and not folder.parent.exists():
+            return name
+        raise DataError(
+            "there is no such model folder",
+            where=name,
+            fix="Give an existing folder, a hub name such as Qwen/Qwen2.5-1.5B, or micro, the model shipped with Reckon; "
+            "`reckon recipes` lists recipes with the models they use",
+        )
+    if not (folder / "config.json").is_file():
+        raise DataError("not a model folder: it has no config.json", where=name, fix="Give a folder in Hugging Face format")
+    if not any(folder.glob("*.safetensors")):
+        raise DataError(
+            "the model folder has no *.safetensors weights",
+            where=name,
+            why="Pickled weights (*.bin, *.pt) can run code when they are read, so they never are",
+            fix="Save the model again with transformers' save_pretrained",
+        )
+    if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+        raise DataError(
+            "the model folder has no tokenizer", where=name, fix="Copy tokenizer.json and tokenizer_config.json into it"
+        )
+    return str(folder)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {name!r} cannot be used: {_first_line(error)}", fix="Use cpu") from error
+    return device
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars of transformers; its warnings stay."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

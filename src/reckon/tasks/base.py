@@ -1,0 +1,50 @@
+"""What is asked and what a right answer is. A user's own task is a subclass of :class:`Task` in a plugin file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from reckon.core.records import Problem, Verdict
+
+
+class TaskConfig(BaseModel):
+    """The settings of a task; a task with settings of its own subclasses this inside itself as ``Config``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Task(ABC):
+    """Problems and a verifier.
+
+    A subclass gives ``kind`` (its name in recipes), optionally a nested ``Config``, and the two methods.
+    Construction is ``Task(config)``; subclasses that need set-up override ``__init__`` and call super.
+    """
+
+    kind: str
+    Config: type[TaskConfig] = TaskConfig
+
+    def __init__(self, config: Any = None) -> None:
+        self.config: Any = config if config is not None else self.Config()
+
+    @abstractmethod
+    def problems(self, split: str) -> Sequence[Problem]:
+        """All problems of a split (``train`` or ``heldout``), in an order that is a function of the config alone.
+
+        Raises DataError when the data cannot be read.
+        """
+
+    @abstractmethod
+    def verify(self, problem: Problem, response: str) -> Verdict:
+        """Judge a response (the text after the prompt). Must not raise on any text, however hostile."""
+
+    def gold_response(self, problem: Problem) -> str | None:
+        """A response that must score 1, used by the task's self-check; None if the task has none."""
+        return None
+
+    def bad_responses(self, problem: Problem) -> list[str]:
+        """Responses beyond the general ones that must score 0, used by the self-check."""
+        return []

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reckon.core.errors import DataError, Interrupted
+from reckon.core.records import Problem, Verdict
+from reckon.core.seeds import seed_for
+from reckon.core.store import read_jsonl
+from reckon.engine.base import Completion, Request, Sampling
+from reckon.evals.runner import evaluate, evaluate_to_file, read_rollouts, rescore, summarise
+from reckon.tasks.base import Task
+
+PROBLEMS = [Problem(name, f"{name}?", name) for name in ("a", "b", "c")]
+SAMPLING = Sampling(max_new_tokens=8)
+SEED = 7
+
+
+class Echo(Task):
+    """A response is right if it answers with the problem's id."""
+
+    kind = "echo"
+
+    def problems(self, split: str) -> Sequence[Problem]:
+        return PROBLEMS
+
+    def verify(self, problem: Problem, response: str) -> Verdict:
+        answer = response.partition("<answer>")[2].partition("</answer>")[0].strip()
+        return Verdict(float(answer == problem.gold), extracted=answer or None)
+
+
+class Script:
+    """An engine whose response to a request is a function of its prompt and seed, so of nothing else."""
+
+    version = 3
+
+    def __init__(self, respond: Callable[[str, int], str], fail_after: int | None = None) -> None:
+        self.respond, self.fail_after = respond, fail_after
+        self.requests: list[Request] = []
+
+    def generate(self, requests: Sequence[Request], check: Any = None, on_token: Any = None) -> list[Completion]:
+        completions = []
+        for request in requests:
+            if self.fail_after is not None and len(self.requests) >= self.fail_after:
+                raise Interrupted("stopped")
+            self.requests.append(request)
+            text = self.respond(decode(list(request.prompt_ids)), request.seed)
+            ids = [ord(c) for c in text]
+            finish = "length" if "<answer>" not in text else "stop"
+            completions.append(Completion(request.id, ids, [-0.5] * len(ids), finish, self.version, 0.25))
+        return completions
+
+
+def render(problem: Problem) -> tuple[str, list[int]]:
+    return problem.question, [ord(c) for c in problem.question]
+
+
+def decode(ids: list[int]) -> str:
+    return "".join(map(chr, ids))
+
+
+RIGHT = {(p.id, s): s < n for p, n in zip(PROBLEMS, (0, 2, 4), strict=True) for s in range(4)}
+BY_SEED = {seed_for(SEED, "eval", *key): key for key in RIGHT}
+
+
+def respond(prompt: str, seed: int) -> str:
+    problem, sample = BY_SEED[seed]
+    assert prompt == f"{problem}?"
+    if RIGHT[problem, sample]:
+        return f"<think> wait, no, {problem} </think> <answer> {problem} </answer>"
+    return "不对" if sample == 3 else f"<answer> x{sample} </answer>"
+
+
+def run(engine: Any, path: Path | None = None, problems: Sequence[Problem] = PROBLEMS) -> list[Any]:
+    if path is None:
+        return evaluate(Echo(), problems, engine, render, decode, SAMPLING, 4, SEED)
+    return evaluate_to_file(path, Echo(), problems, engine, render, decode, SAMPLING, 4, SEED)
+
+
+def test_a_rollout_says_all_about_one_sample() -> None:
+    rollouts = run(Script(respond))
+    assert [(r.problem.id, r.sample) for r in rollouts] == list(RIGHT)
+    one = rollouts[4]
+    assert one.response == "<think> wait, no, b </think> <answer> b </answer>"
+    assert (one.task, one.prompt, one.prompt_ids, one.version) == ("echo", "b?", [98, 63], 3)
+    assert len(one.logp) == len(one.response_ids) == len(one.response)
+    assert one.verdict == Verdict(1.0, extracted="b")
+    assert one.seconds["generate"] == 0.25
+    assert one.seed == seed_for(SEED, "eval", "b", 0)
+
+
+def test_summary_worked_by_hand() -> None:
+    summary = summarise(run(Script(respond)))
+    assert list(summary) == [
+        *("task", "problems", "samples", "pass@1", "pass@k", "cons@k", "mean_tokens"),
+        *("truncated", "reflections", "format", "han", "absent"),
+    ]
+    assert (summary["task"], summary["problems"], summary["samples"], summary["absent"]) == ("echo", 3, 4, 0)
+    assert summary["pass@1"]["value"] == pytest.approx(0.5)
+    assert 0.0 < summary["pass@1"]["low"] < 0.5 < summary["pass@1"]["high"] < 1.0
+    # problem b: 2 of 4 pass; of the 6 pairs 5 hold a pass
+    assert summary["pass@k"] == pytest.approx({"1": 0.5, "2": (0 + 5 / 6 + 1) / 3, "4": 2 / 3})
+    # b votes {b, b, x2, silent}; pairs: bb, 2 x b-x2 (tie), 2 x b-silent, x2-silent -> (1 + 1 + 2) / 6
+    assert summary["cons@k"] == pytest.approx({"1": 0.5, "2": (0 + 4 / 6 + 1) / 3, "4": 2 / 3})
+    assert summary["truncated"] == pytest.approx(2 / 12)
+    assert summary["han"] == pytest.approx(2 / 12)
+    assert summary["format"] == pytest.approx(6 / 12)
+    assert summary["reflections"] == pytest.approx((6 * 2 + 2 * 1) / 12)
+
+
+def test_a_verifier_that_raises_is_absent_not_wrong() -> None:
+    class Broken(Echo):
+        def verify(self, problem: Problem, response: str) -> Verdict:
+            if problem.id == "a":
+                raise ZeroDivisionError("oops")
+            return super().verify(problem, response)
+
+    rollouts = rescore(run(Script(respond)), Broken())
+    assert rollouts[0].verdict == Verdict(None, "the verifier raised ZeroDivisionError: oops")
+    summary = summarise(rollouts)
+    assert (summary["problems"], summary["absent"]) == (3, 4)
+    assert summary["pass@1"]["value"] == pytest.approx(0.75)
+
+
+def test_rescoring_changes_verdicts_only() -> None:
+    class Strict(Echo):
+        def verify(self, problem: Problem, response: str) -> Verdict:
+            return Verdict(0.0, "too strict")
+
+    before = run(Script(respond))
+    after = rescore(before, Strict())
+    assert {r.verdict.score for r in after if r.verdict} == {0.0}
+    assert [r.response for r in after] == [r.response for r in before]
+    assert sum(r.verdict.score for r in before) == 6, "the rollouts given are left as they are"
+
+
+def test_a_killed_evaluation_continues_to_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reckon.evals.runner.REQUESTS_PER_CHUNK", 4)
+    whole, path = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
+    expected = run(Script(respond), whole)
+    with pytest.raises(Interrupted):
+        run(Script(respond, fail_after=9), path)
+    assert len(read_jsonl(path)) == 8
+    with path.open("a") as file:
+        file.write('{"task": "ec')
+    engine = Script(respond)
+    continued = run(engine, path)
+    assert len(engine.requests) == 4, "only what was missing"
+    key = [(r.problem.id, r.sample, r.response, r.verdict) for r in expected]
+    assert [(r.problem.id, r.sample, r.response, r.verdict) for r in continued] == key
+    assert [(r.problem.id, r.sample, r.response, r.verdict) for r in read_rollouts(path)] == key
+    again = Script(respond)
+    assert len(run(again, path)) == 12
+    assert not again.requests
+
+
+def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"step": 1}\n')
+    with pytest.raises(DataError, match=r"x\.jsonl, row 1: not a rollout"):
+        read_rollouts(path)
+
+
+def test_nothing_judged_is_an_error_not_a_zero() -> None:
+    with pytest.raises(DataError, match="no sample has a score"):
+        summarise([])

@@ -1,0 +1,124 @@
+import itertools
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reckon.core.records import Verdict
+from reckon.rewards.rules import accuracy, format_reward, language
+
+GOOD = " <think> 8 - 1 = 7, no. </think> <answer> 8 * 3 </answer>\n"
+
+
+def test_accuracy_is_the_verdicts_score_and_absent_stays_absent() -> None:
+    assert accuracy(Verdict(1.0)) == 1.0
+    assert accuracy(Verdict(0.0)) == 0.0
+    assert accuracy(Verdict(None, "timeout")) is None
+    assert accuracy(None) is None
+
+
+def test_the_strict_form_scores_with_and_without_an_opened_prompt() -> None:
+    assert format_reward(False, GOOD) == 1.0
+    assert format_reward(True, GOOD.replace("<think>", "")) == 1.0
+    assert format_reward(True, GOOD) == 0.0
+    assert format_reward(False, GOOD.replace("<think>", "")) == 0.0
+    assert format_reward(False, "<think>a</think><answer>b</answer>") == 1.0
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "",
+        "<think> a </think>",
+        "<answer> b </answer>",
+        "<think> a </think> <answer> b",
+        "<think> </think> <answer> b </answer>",
+        "<think> a </think> <answer> </answer>",
+        "junk <think> a </think> <answer> b </answer>",
+        "<think> a </think> junk <answer> b </answer>",
+        "<think> a </think> <answer> b </answer> junk",
+        "<think> a </think> <answer> b </answer>\njunk",
+        "<think> a </think> <answer> b </answer> <answer> b </answer>",
+        "<think> a </think> <think> a </think> <answer> b </answer>",
+        "<think> a <think> a </think> </think> <answer> b </answer>",
+        "<think> a <answer> b </answer> </think>",
+        "<think> a <answer> </think> b </answer>",
+        "<think> a </answer> </think> <answer> b",
+        "<answer> b </answer> <think> a </think>",
+        "</think> a <think> <answer> b </answer>",
+        "<Think> a </Think> <Answer> b </Answer>",
+    ],
+)
+def test_any_other_form_scores_nothing(response: str) -> None:
+    assert format_reward(False, response) == 0.0
+
+
+TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
+
+
+@given(st.lists(st.sampled_from([*TAGS, "a", " "]), max_size=9), st.booleans())
+@settings(deadline=None)
+def test_form_means_the_four_tags_in_order_and_two_parts_with_text(pieces: list[str], opened: bool) -> None:
+    whole = ["<think>", *pieces] if opened else pieces
+    solid = [piece for piece in whole if piece != " "]
+    runs = [piece for piece, _ in itertools.groupby(solid)]
+    once = all(solid.count(tag) == 1 for tag in TAGS)
+    expected = once and runs == ["<think>", "a", "</think>", "<answer>", "a", "</answer>"]
+    assert format_reward(opened, "".join(pieces)) == float(expected)
+
+
+@pytest.mark.parametrize(
+    ("thought", "latin"),
+    [
+        ("three right words 对", 0.75),
+        ("we try again", 1.0),
+        ("不对 等等", 0.0),
+        ("", 0.0),
+        ("8 * 3 = 24", 0.0),
+        ("don't stop", 1.0),
+        ("да yes", 0.5),
+        ("naïve façade", 1.0),
+        ("はい yes", 0.5),
+        ("so x + y = 3 对", 0.5),
+        ("yes ```python\nprint('no no no')\n``` 对", 0.5),
+        ("yes ```对对对 no fence", 0.5),
+        ("yes $\\alpha + beta gamma$ 对", 0.5),
+        ("yes $$beta gamma$$ \\(beta\\) \\[ beta \\] \\frac12 对", 0.5),
+        ("costs $5 and $6 对对", 0.5),
+        ("yes <b> 对 </b>", 0.5),
+        ("yes \\( 对 unclosed", 2 / 3),
+    ],
+)
+def test_language_is_the_share_of_words_in_the_thinking(thought: str, latin: float) -> None:
+    response = f"<think>{thought}</think> <answer> 完全不同的文字 </answer>"
+    assert language(response, "latin") == pytest.approx(latin)
+
+
+def test_han_counts_characters() -> None:
+    assert language("<think>不对，等等 yes</think>", "han") == pytest.approx(4 / 5)
+    assert language("<think>设 x 为 5</think>", "han") == 1.0
+    assert language("不对 thinking that never ends", "han") == pytest.approx(2 / 6)
+
+
+@given(st.text())
+@settings(deadline=None)
+def test_language_is_a_share_and_scripts_do_not_overlap(text: str) -> None:
+    shares = language(text, "latin"), language(text, "han")
+    assert all(0 <= share <= 1 for share in shares)
+    assert sum(shares) <= 1 + 1e-12
+
+
+@given(st.text(alphabet="ab 对中yes", max_size=30), st.text(alphabet="abc 不 \n", max_size=20))
+@settings(deadline=None)
+def test_a_code_fence_changes_nothing(text: str, code: str) -> None:
+    assert language(f"{text}\n```{code}```\n", "latin") == language(f"{text}\n\n", "latin")
+
+
+@pytest.mark.parametrize("piece", ["a", "$a", "$$a", "\\(", "\\(a", "\\[", "```", "<", "</a", "\\", "'a", "对"])
+def test_a_million_characters_take_linear_time(piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    start = time.process_time()
+    language(text, "latin")
+    format_reward(False, text)
+    assert time.process_time() - start < 3

@@ -1,0 +1,106 @@
+"""The rules of the house that no other tool checks."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "src" / "reckon").rglob("*.py"))
+
+BANNED = {
+    "eval": "runs text as code",
+    "exec": "runs text as code",
+    "os.system": "runs text as a shell command",
+    "torch.load": "unpickles",
+    "torch.save": "pickles",
+    "yaml.load": "builds any object; use reckon.core.config.load_yaml",
+}
+BANNED_IMPORTS = {"pickle", "dill", "cloudpickle", "shelve", "marshal"}
+
+# Put together here so that this file does not contain what it looks for.
+MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:" + "|".join(["home", "root", "Users", "work"]) + r")/\w")
+
+
+def loaded_after(*command: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after running ``command``."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+
+
+def offences(path: Path) -> Iterator[str]:
+    """Calls and imports in a file that this project does not use, with their lines."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            named = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            for name in BANNED_IMPORTS.intersection(module.partition(".")[0] for module in named):
+                yield f"{path.name}:{node.lineno}: import {name}"
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name in BANNED:
+                yield f"{path.name}:{node.lineno}: {name} {BANNED[name]}"
+            if any(word.arg == "shell" and ast.unparse(word.value) != "False" for word in node.keywords):
+                yield f"{path.name}:{node.lineno}: shell=True runs text as a shell command"
+
+
+def test_importing_reckon_is_quick_and_loads_nothing_heavy() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import reckon"], cwd=ROOT, check=True)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.3
+    modules = loaded_after("-c", "import reckon")
+    assert "reckon" in modules
+    assert not modules & {"torch", "transformers", "numpy"}
+
+
+def test_help_does_not_load_torch() -> None:
+    modules = loaded_after("-m", "reckon", "--help")
+    assert "reckon" in modules
+    assert not modules & {"torch", "transformers", "datasets"}
+
+
+def test_no_source_file_is_longer_than_500_lines() -> None:
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert {name: length for name, length in lengths.items() if length > 500} == {}
+
+
+def test_no_source_file_runs_text_or_unpickles() -> None:
+    assert [offence for path in SOURCES for offence in offences(path)] == []
+
+
+def test_the_search_for_offences_finds_them(tmp_path: Path) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text("import pickle\nfrom dill import loads\neval(x)\ntorch.load(p)\nrun(c, shell=True)\nmodel.eval()\n")
+    assert [offence.split(":")[1] for offence in offences(path)] == ["1", "2", "3", "4", "5"]
+
+
+def test_layers_are_in_order() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_file_names_a_place_on_someones_machine() -> None:
+    git = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    try:
+        listed = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout, so there is no list of files")
+    found = []
+    for name in filter(None, listed.split("\0")):
+        path = ROOT / name
+        if path.is_file() and b"\0" not in (data := path.read_bytes()):
+            found += [f"{name}: {match}" for match in MACHINE_PATH.findall(data.decode(errors="replace"))]
+    assert found == []
