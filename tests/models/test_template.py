@@ -5,7 +5,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from reckon.core.errors import ConfigError
-from reckon.models.template import PromptTemplate, opens_thinking
+from reckon.models.template import PromptTemplate, opens_thinking, response_text
 
 CHAT = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}<|assistant|>"
 
@@ -73,3 +73,8 @@ def test_chat_without_a_chat_template(tokenizer: PreTrainedTokenizerFast) -> Non
 def test_bad_templates(template: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         PromptTemplate(template)
+
+
+def test_a_response_keeps_its_spaces_and_loses_the_end(tokenizer: PreTrainedTokenizerFast) -> None:
+    text = " 8 , no . wait 不对"
+    assert response_text([*tokenizer(text)["input_ids"], 0], tokenizer) == text

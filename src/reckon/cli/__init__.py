@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from reckon import __version__
-from reckon.cli import chat, eval
+from reckon.cli import chat, check, eval, recipes, report, run
 from reckon.core.errors import DataError, Interrupted, ReckonError
 from reckon.core.text import clean
 
@@ -21,8 +21,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("run")(run.command)
 app.command("eval")(eval.command)
 app.command("chat")(chat.command)
+app.command("report")(report.report)
+app.command("check")(check.command)
+app.add_typer(recipes.app, name="recipes")
 
 _CTRL_C = 130
 """What typer makes of a KeyboardInterrupt."""

@@ -17,7 +17,7 @@ _PARTIAL = "\N{REPLACEMENT CHARACTER}"
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="A model's folder, or its name on the hub.")],
+    model: Annotated[str, typer.Argument(help="A model's folder, its name on the hub, or micro.")],
     template: Annotated[
         str | None,
         typer.Option(
@@ -29,6 +29,8 @@ def command(
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 1024,
     seed: Annotated[int, typer.Option()] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1...")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     fold: Annotated[bool, typer.Option("--fold", help="Show the thinking as one line with its length.")] = False,
 ) -> None:
     """Ask a model questions; each line is one, without memory of those before.
@@ -39,15 +41,15 @@ def command(
     from reckon.engine.base import Request, Sampling
     from reckon.engine.native import NativeEngine
     from reckon.models.load import end_ids, load_model
-    from reckon.models.template import PromptTemplate, opens_thinking
+    from reckon.models.template import PromptTemplate, opens_thinking, response_text
 
-    network, tokenizer = load_model(model)
+    network, tokenizer = load_model(model, dtype, device)
     prompts = PromptTemplate(template or ("chat" if tokenizer.chat_template else "micro"))
     engine = NativeEngine(network, tokenizer, max_running=1)
     sampling = Sampling(max_new_tokens, temperature, top_p, stop_ids=end_ids(network, tokenizer))
     for number, question in enumerate(_questions()):
         text, ids = prompts.render(question, tokenizer)
-        answer = Answer(lambda some: str(tokenizer.decode(some, skip_special_tokens=True)), opens_thinking(text), fold)
+        answer = Answer(lambda some: response_text(some, tokenizer), opens_thinking(text), fold)
         request = Request(number, ids, sampling, seed_for(seed, "chat", number))
         [completion] = engine.generate([request], on_token=answer.on_token)
         answer.end()

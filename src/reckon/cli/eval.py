@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +16,11 @@ import typer
 from reckon.core.config import Strict, apply_overrides, load_yaml, parse, to_yaml
 from reckon.core.errors import ConfigError
 from reckon.core.stop import Stop
-from reckon.core.store import RunLock, append_jsonl, file_digest, folder_digest, write_json, write_text
+from reckon.core.store import RunLock, append_jsonl, file_digest, write_json, write_text
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from reckon.core.records import Problem, Rollout
     from reckon.tasks.base import Task
 
@@ -27,13 +31,13 @@ class EvalSettings(Strict):
     """What the samples of an evaluation depend on: kept beside them, so that they are never mixed with others.
 
     Attributes:
-        model_digest: sha256 of the model's folder; None for a model that is not a local folder.
+        model_version: sha256 of the model folder's files, or the hub's commit.
         plugin_digests: sha256 of each plugin file, in the order of the command line.
         problems: how many of the split's first problems; None for all.
     """
 
     model: str
-    model_digest: str | None
+    model_version: str | None
     task: dict[str, Any]
     plugin_digests: list[str]
     split: str
@@ -44,10 +48,12 @@ class EvalSettings(Strict):
     top_p: float
     max_new_tokens: int
     seed: int
+    device: str
+    dtype: str
 
 
 def command(
-    model: Annotated[str | None, typer.Argument(help="A model's folder, or its name on the hub.")] = None,
+    model: Annotated[str | None, typer.Argument(help="A model's folder, its name on the hub, or micro.")] = None,
     *,
     task: Annotated[str, typer.Option(help="The kind of task, for example countdown.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="A setting of the task: task.KEY=VALUE.")] = None,
@@ -60,6 +66,8 @@ def command(
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 256,
     seed: Annotated[int, typer.Option()] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1...")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     rescore: Annotated[Path | None, typer.Option(help="Judge the samples in this file again; needs no model.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder for samples and figures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -79,7 +87,6 @@ def command(
         raise ConfigError(f"reckon eval needs {missing}", fix="Or give --rescore FILE to judge stored samples again")
     given = {
         "model": model,
-        "model_digest": folder_digest(Path(model)) if Path(model).is_dir() else None,
         "task": tree,
         "plugin_digests": [file_digest(path) for path in plugin or []],
         "split": split,
@@ -90,13 +97,11 @@ def command(
         "top_p": top_p,
         "max_new_tokens": max_new_tokens,
         "seed": seed,
+        "device": device,
+        "dtype": dtype,
     }
-    wanted = parse(EvalSettings, given, "reckon eval")
-    with RunLock(out / "lock"):
-        _claim(out, wanted)
-        row = _evaluate(wanted, judge, out / SAMPLES)
-        write_json(out / SUMMARY, row)
-    _report(row, as_json, f"reckon chat {model} --template {template!r}")
+    row = _evaluate(given, judge, out)
+    _report(row, as_json, f"reckon chat {model} --template {shlex.quote(template)}")
 
 
 def _task(kind: str, settings: list[str], plugins: list[Path]) -> tuple[Task, dict[str, Any]]:
@@ -136,34 +141,31 @@ def _claim(out: Path, wanted: EvalSettings) -> None:
         )
 
 
-def _evaluate(settings: EvalSettings, task: Task, path: Path) -> dict[str, Any]:
-    """Generate what ``path`` does not hold yet; the figures of all of it."""
+def _evaluate(given: dict[str, Any], task: Task, out: Path) -> dict[str, Any]:
+    """Generate what the folder does not hold yet; the figures of all of it."""
     from reckon.engine.base import Sampling
     from reckon.engine.native import NativeEngine
     from reckon.evals.runner import evaluate_to_file
     from reckon.models.load import end_ids, load_model
-    from reckon.models.template import PromptTemplate
+    from reckon.models.template import PromptTemplate, response_text
 
-    template = PromptTemplate(settings.template)
-    problems = task.problems(settings.split)[: settings.problems]
+    template = PromptTemplate(given["template"])
+    problems = task.problems(given["split"])[: given["problems"]]
     stop = Stop().install()
-    model, tokenizer = load_model(settings.model)
-    sampling = Sampling(
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        stop_ids=end_ids(model, tokenizer),
-    )
+    model, tokenizer = load_model(given["model"], given["dtype"], given["device"])
+    settings = parse(EvalSettings, {**given, "model_version": _version(model)}, "reckon eval")
+    sampling = Sampling(settings.max_new_tokens, settings.temperature, settings.top_p, (), end_ids(model, tokenizer))
 
     def render(problem: Problem) -> tuple[str, list[int]]:
         return template.render(problem.question, tokenizer)
 
     def decode(ids: list[int]) -> str:
-        return str(tokenizer.decode(ids, skip_special_tokens=True))
+        return response_text(ids, tokenizer)
 
-    with _progress(len(problems) * settings.samples) as show:
+    with RunLock(out / "lock"), _progress(len(problems) * settings.samples) as show:
+        _claim(out, settings)
         rollouts = evaluate_to_file(
-            path,
+            out / SAMPLES,
             task,
             problems,
             NativeEngine(model, tokenizer),
@@ -175,7 +177,19 @@ def _evaluate(settings: EvalSettings, task: Task, path: Path) -> dict[str, Any]:
             check=stop.check,
             progress=show,
         )
-    return _row(rollouts, path, settings.split)
+        row = _row(rollouts, out / SAMPLES, settings.split)
+        write_json(out / SUMMARY, row)
+    return row
+
+
+def _version(model: PreTrainedModel) -> str | None:
+    """What tells this model from another of the same name. Folders inside its own (``--out``, say) do not count."""
+    folder = Path(model.name_or_path)
+    if not folder.is_dir():
+        commit: str | None = getattr(model.config, "_commit_hash", None)
+        return commit
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256("".join(f"{path.name} {file_digest(path)}\n" for path in files).encode()).hexdigest()
 
 
 @contextmanager

@@ -348,7 +348,12 @@ def _shown(value: Any) -> str:
 
 def to_yaml(model: BaseModel) -> str:
     """The config with all its defaults, as a recipe that :func:`parse` reads back equal."""
-    return yaml.dump(model.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return dump_yaml(model.model_dump(mode="json"))
+
+
+def dump_yaml(tree: Any) -> str:
+    """Plain data as YAML that :func:`load_yaml` reads back equal; the order of keys is kept."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def digest(model: BaseModel) -> str:

@@ -9,13 +9,14 @@ model that cannot add cannot learn to search. Held-out Countdown problems never 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from reckon.core.config import Strict
+from reckon.core.records import Problem, Rollout
 from reckon.core.seeds import seed_for
 from reckon.tasks.countdown import is_heldout, random_problem
 
@@ -186,13 +187,31 @@ def drill_text(rng: random.Random, mix: MicroText) -> str:
     return " " + ", ".join(lines) + "."
 
 
-def texts(mix: MicroText, seed: int) -> Iterator[str]:
-    """The endless corpus of (prompt + response) texts; text number i is a function of (mix, seed, i)."""
-    index = 0
-    while True:
-        rng = random.Random(seed_for(seed, "micro-text", index))
-        yield drill_text(rng, mix) if rng.random() < mix.drill else "".join(problem_text(rng, mix))
-        index += 1
+def text_at(mix: MicroText, seed: int, index: int) -> str:
+    """Text number ``index`` of the endless corpus (prompt and response in one): a function of its arguments alone."""
+    rng = random.Random(seed_for(seed, "micro-text", index))
+    return drill_text(rng, mix) if rng.random() < mix.drill else "".join(problem_text(rng, mix))
+
+
+@dataclass
+class Texts:
+    """The corpus as a source of rollouts: every token but a text's first is a response token to learn."""
+
+    mix: MicroText
+    tokenizer: PreTrainedTokenizerFast
+    texts_per_step: int
+    seed: int
+
+    def collect(self, step: int, check: Callable[[], None]) -> list[Rollout]:
+        """The texts of a step (1-based)."""
+        check()
+        rollouts = []
+        for index in range((step - 1) * self.texts_per_step, step * self.texts_per_step):
+            text = text_at(self.mix, self.seed, index)
+            ids = [*self.tokenizer(text)["input_ids"], self.tokenizer.eos_token_id]
+            problem = Problem(f"text:{index}", "", None)
+            rollouts.append(Rollout("micro-text", problem, 0, "", ids[:1], text, ids[1:], [], "stop", index))
+        return rollouts
 
 
 def build_tokenizer(mix: MicroText, seed: int, vocab_size: int = 768) -> PreTrainedTokenizerFast:
@@ -212,7 +231,6 @@ def build_tokenizer(mix: MicroText, seed: int, vocab_size: int = 768) -> PreTrai
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    stream = texts(mix, seed)
     numbers = [" ".join(["", *map(str, range(100))]), "\n".join(map(str, range(100)))] * 50
-    tokenizer.train_from_iterator([*numbers, *(next(stream) for _ in range(3000))], trainer)
+    tokenizer.train_from_iterator([*numbers, *(text_at(mix, seed, index) for index in range(3000))], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)

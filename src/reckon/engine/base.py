@@ -63,7 +63,7 @@ class Engine(Protocol):
     """Called with (request id, token id) for every generated token while it is set, for streaming."""
 
     def submit(self, requests: Sequence[Request]) -> None:
-        """Queue requests, all or none. Raises ConfigError if one can never fit (empty prompt, longer than the context)."""
+        """Queue requests, all or none. Raises ConfigError if one can never fit (empty prompt, beyond the context)."""
 
     def poll(self) -> list[Completion]:
         """Generate at least one token for the running requests; return those that ended. Empty queue: []."""

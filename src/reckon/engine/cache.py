@@ -23,10 +23,10 @@ ATTENTION = "reckon"
 
 
 class SlotCache(Cache):
-    """Keys and values of up to ``max_rows`` sequences in preallocated tensors [rows, K, positions, D], one pair a layer.
+    """Keys and values of up to ``max_rows`` sequences, preallocated: one pair [rows, K, positions, D] for each layer.
 
-    Row r, position p holds the p-th token of the sequence in row r. Sequences grow in place; both dimensions double when
-    they run out. The owner says before each forward what it is for: :meth:`prefill` or :meth:`decode`.
+    Row r, position p holds the p-th token of the sequence in row r. Sequences grow in place; both dimensions double
+    when they run out. The owner says before each forward what it is for: :meth:`prefill` or :meth:`decode`.
     """
 
     def __init__(self, max_rows: int, max_positions: int) -> None:
@@ -56,7 +56,7 @@ class SlotCache(Cache):
         return like.new_zeros(self._rows, like.shape[1], self._positions, like.shape[3])
 
     def prefill(self, first_row: int, source_R: Tensor) -> None:
-        """The next forward's prompts go to the rows from ``first_row`` on; row ``first_row + r`` gets prompt ``source_R[r]``."""
+        """The next forward is over prompts; row ``first_row + r`` gets the keys and values of prompt ``source_R[r]``."""
         self._first_row, self._source_R = first_row, source_R
 
     def decode(self, row_R: Tensor, position_R: Tensor, used_positions: int) -> None:

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ from reckon.engine.sampling import sample, uniforms
 from reckon.engine.stopping import StopMatcher
 
 _ADMIT_SHARE = 16
-"""Under load, new requests are admitted when 1/16 of the rows are free: a prefill costs much the same for 1 as for 16."""
+"""Under load, requests are admitted when 1/16 of the rows are free: a prefill of 1 costs much the same as one of 16."""
 
 _SCORED_LOGITS = 2**27
 """Logits held at once while scoring: 512 MB in fp32."""
@@ -125,7 +125,9 @@ class NativeEngine(Engine):
         self._max_context = max_context or limit
         self._vocabulary = model.get_input_embeddings().weight.shape[0]
         self._stops = StopMatcher(tokenizer)
-        self._configs = list({id(part.config): part.config for part in model.modules() if hasattr(part, "config")}.values())
+        self._configs = list(
+            {id(part.config): part.config for part in model.modules() if hasattr(part, "config")}.values()
+        )
         self._like = torch.empty(0, dtype=model.dtype, device=model.device)
         self._row_ids = torch.arange(max_running, device=model.device)
         self._state = _RowTensors.zeros(max_running, model.device)
@@ -319,7 +321,7 @@ class NativeEngine(Engine):
         For a prefill they are not wanted, and only those of the last position are computed.
         """
         length = ids_UT.shape[1]
-        return self._model(
+        logits: Tensor = self._model(
             input_ids=ids_UT,
             position_ids=torch.arange(length, device=ids_UT.device)[None, :].expand(ids_UT.shape),
             attention_mask=self._masks(
@@ -329,6 +331,7 @@ class NativeEngine(Engine):
             use_cache=use_cache,
             **({"logits_to_keep": 1} if use_cache else {}),
         ).logits
+        return logits
 
     def _masks(self, make: Callable[[int | None], Tensor | None]) -> Any:
         """The attention mask as the model takes it: one, or one for each kind of layer where there are several."""
@@ -374,14 +377,18 @@ def _attention_windows(model: PreTrainedModel) -> dict[str, int | None]:
     fix = "Use a decoder-only transformer such as Qwen, Llama, Mistral or Gemma, or another engine"
     if getattr(model, "_is_stateful", False):
         raise ConfigError(
-            f"the native engine cannot run {name}: its layers keep a recurrent state instead of keys and values", fix=fix
+            f"the native engine cannot run {name}: its layers keep a recurrent state instead of keys and values",
+            fix=fix,
         )
     if not hasattr(sys.modules[type(model).__module__], "ALL_ATTENTION_FUNCTIONS") or model.config.is_encoder_decoder:
-        raise ConfigError(f"the native engine cannot run {name}: its attention cannot be replaced from outside", fix=fix)
+        raise ConfigError(
+            f"the native engine cannot run {name}: its attention cannot be replaced from outside", fix=fix
+        )
     window: int | None = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"]
-    unknown = set(kinds) - {"full_attention", "sliding_attention"}
-    if unknown or getattr(config, "num_kv_shared_layers", 0):
-        what = ", ".join(sorted(unknown)) or "layers that share keys and values"
-        raise ConfigError(f"the native engine cannot run {name}: it has {what}", fix=fix)
+    strange = set(kinds) - {"full_attention", "sliding_attention"}
+    if getattr(config, "num_kv_shared_layers", None):
+        strange.add("layers that share keys and values")
+    if strange:
+        raise ConfigError(f"the native engine cannot run {name}: it has {', '.join(sorted(strange))}", fix=fix)
     return {kind: window if kind == "sliding_attention" else None for kind in kinds}

@@ -62,7 +62,7 @@ def sample(
 
 def _nucleus(weight_RV: Tensor, top_p_R: Tensor) -> Tensor:
     """Weights outside the smallest set of tokens that reaches ``top_p`` become 0; rows with top_p 1 stay whole."""
-    sorted_RV, order_RV = weight_RV.sort(-1, descending=True, stable=True)
+    sorted_RV, order_RV = weight_RV.sort(stable=True, dim=-1, descending=True)
     before_RV = sorted_RV.cumsum(-1) - sorted_RV
     outside_RV = (before_RV >= top_p_R[:, None]) & (top_p_R < 1)[:, None]
     return torch.zeros_like(weight_RV).scatter(1, order_RV, sorted_RV.masked_fill(outside_RV, 0.0))

@@ -1,4 +1,4 @@
-"""Models and tokenizers as ordinary Hugging Face folders: config, safetensors weights, tokenizer. No pickle, no remote code."""
+"""Models and tokenizers as ordinary Hugging Face folders. Weights are safetensors: no pickle, and no remote code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def load_model(
     """Load a causal language model and its tokenizer.
 
     Args:
-        path_or_name: a folder, ``micro`` for the model shipped in this package, or ``owner/name`` on the Hugging Face hub.
+        path_or_name: a folder, ``micro`` for the model shipped with this package, or ``owner/name`` on the hub.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: as torch names it: ``cpu``, ``cuda``, ``cuda:1``...
 
@@ -85,10 +85,16 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple
     return tuple(sorted((ids | {tokenizer.eos_token_id}) - {None}))
 
 
+def model_folder(path_or_name: str | Path) -> Path:
+    """Where a model would lie on this disk: the package's own folder for ``micro``, else the path itself."""
+    if str(path_or_name) == "micro":
+        return Path(str(files("reckon") / "assets" / "micro"))
+    return Path(path_or_name).expanduser()
+
+
 def _source(path_or_name: str | Path) -> str:
     """What to hand to transformers: a folder that looks whole, or a name on the hub."""
-    name = str(path_or_name)
-    folder = Path(str(files("reckon") / "assets" / "micro")) if name == "micro" else Path(name).expanduser()
+    name, folder = str(path_or_name), model_folder(path_or_name)
     if not folder.exists():
         # A path below an existing folder is a local one with a typo; asking the hub for it would only take time.
         if name != "micro" and _HUB_NAME.fullmatch(name) and not folder.parent.exists():
@@ -96,11 +102,13 @@ def _source(path_or_name: str | Path) -> str:
         raise DataError(
             "there is no such model folder",
             where=name,
-            fix="Give an existing folder, a hub name such as Qwen/Qwen2.5-1.5B, or micro, the model shipped with Reckon; "
-            "`reckon recipes` lists recipes with the models they use",
+            fix="Give an existing folder, a hub name such as Qwen/Qwen2.5-1.5B, or micro, the model shipped here "
+            "(`reckon recipes` lists what can be run on it)",
         )
     if not (folder / "config.json").is_file():
-        raise DataError("not a model folder: it has no config.json", where=name, fix="Give a folder in Hugging Face format")
+        raise DataError(
+            "not a model folder: it has no config.json", where=name, fix="Give a folder in Hugging Face format"
+        )
     if not any(folder.glob("*.safetensors")):
         raise DataError(
             "the model folder has no *.safetensors weights",

@@ -1,4 +1,4 @@
-"""Prompt templates: from a question to the text and token ids that the model continues."""
+"""From a question to the token ids that the model continues, and from its tokens back to text."""
 
 from __future__ import annotations
 
@@ -65,6 +65,11 @@ class PromptTemplate:
 def opens_thinking(prompt: str) -> bool:
     """Whether a rendered prompt ends by opening ``<think>``, so that the response begins in mid-thought."""
     return prompt.rstrip().endswith("<think>")
+
+
+def response_text(token_ids: list[int], tokenizer: PreTrainedTokenizerBase) -> str:
+    """The text of a response, without special tokens such as the one that ends it."""
+    return str(tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def _check(text: str) -> None:

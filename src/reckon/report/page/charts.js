@@ -30,7 +30,7 @@ let POINTED = null;
 /** Read every chart of this axis at a step; null reads the last values and hides the crosshair. */
 function pointAt(step, axis) {
   POINTED = step === null ? null : { step, axis };
-  requestAnimationFrame(() => CHARTS_DRAWN.forEach((chart) => readAt(chart, pointed(chart))));
+  CHARTS_DRAWN.forEach((chart) => readAt(chart, pointed(chart)));
 }
 
 const pointed = ({ spec }) => (POINTED?.axis === spec.axis ? POINTED.step : null);

@@ -1,0 +1,90 @@
+"""``reckon check``: can this machine run Reckon, and do the tasks judge what they should?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def command(
+    task: Annotated[list[str] | None, typer.Option(help="Check only these tasks.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="A task setting: task.KEY=VALUE.")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that defines a task.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check the environment and the tasks; exit code 3 if a task fails its self-check."""
+    from reckon.core.config import apply_overrides
+    from reckon.core.errors import DataError
+    from reckon.tasks.check import check_task
+    from reckon.tasks.registry import TASKS, build_task, load_plugin
+
+    for file in plugin or []:
+        load_plugin(file)
+    found = _environment()
+    reports: dict[str, Any] = {}
+    for kind in task or sorted(TASKS):
+        chosen = apply_overrides({"task": {"kind": kind}}, settings or [])["task"]
+        try:
+            report = check_task(build_task(chosen))
+            reports[kind] = {**asdict(report), "ok": report.ok}
+        except DataError as error:
+            # A task whose data is not here can only be checked where it is: asked for by name, that is an error.
+            if task:
+                raise
+            reports[kind] = {"ok": None, "skipped": str(error)}
+    if as_json:
+        typer.echo(json.dumps({"environment": found, "tasks": reports}))
+    else:
+        _print(found, reports)
+    failed = [kind for kind, report in reports.items() if report["ok"] is False]
+    if failed:
+        raise DataError(
+            f"the self-check failed for: {', '.join(failed)}",
+            why="A model trained against a verifier with a hole learns the hole",
+            fix="Mend verify() of the task; the failures are listed above",
+        )
+
+
+
+def _environment() -> dict[str, Any]:
+    import os
+    import platform
+    import shutil
+
+    import torch
+    import transformers
+
+    import reckon
+    from reckon.models.load import model_folder
+
+    return {
+        "reckon": reckon.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "cores": os.cpu_count(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "disk_free_gb": round(shutil.disk_usage(".").free / 1e9, 1),
+        "micro_model": (model_folder("micro") / "config.json").is_file(),
+    }
+
+
+def _print(found: dict[str, Any], reports: dict[str, Any]) -> None:
+    for name, value in found.items():
+        typer.echo(f"{name:<14} {value if value is not None else 'none'}")
+    for kind, report in reports.items():
+        if report["ok"] is None:
+            typer.echo(f"task {kind}: not checked. {report['skipped']}")
+            continue
+        state = "sound" if report["ok"] else "FAILED"
+        typer.echo(
+            f"task {kind}: {state}; {report['problems']} problems, {report['golds']} golds, {report['verdicts']} verdicts, "
+            f"slowest {report['slowest_s'] * 1000:.1f} ms"
+        )
+        for failure in report["failures"]:
+            typer.echo(f"  - {failure}")
+    typer.echo("\nNext: reckon run r1-zero")

@@ -1,0 +1,82 @@
+"""Asking problems and having the answers judged: the one way from a task and an engine to rollouts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reckon.core.records import Problem, Rollout, Verdict
+from reckon.core.seeds import seed_for
+from reckon.engine.base import Engine, Request, Sampling
+from reckon.models.template import PromptTemplate
+from reckon.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Everything that turns a problem into judged responses."""
+
+    task: Task
+    engine: Engine
+    tokenizer: Any
+    template: PromptTemplate
+    sampling: Sampling
+
+    def ask(
+        self,
+        problems: Sequence[Problem],
+        samples: int,
+        purpose: tuple[str | int, ...],
+        *,
+        check: Callable[[], None] | None = None,
+        done: Collection[tuple[str, int]] = (),
+    ) -> list[Rollout]:
+        """Sample and judge ``samples`` responses to each problem, in the order of problems, then samples.
+
+        A response depends on the weights, ``purpose`` (the name of its seed), its problem and its number alone.
+
+        Args:
+            check: called between decoding steps; may raise to abandon the work.
+            done: (problem id, sample) pairs to leave out.
+        """
+        prompts = {problem.id: self.template.render(problem.question, self.tokenizer) for problem in problems}
+        asked = [(p, sample) for p in problems for sample in range(samples) if (p.id, sample) not in done]
+        requests = [
+            Request(number, prompts[problem.id][1], self.sampling, seed_for(*purpose, problem.id, sample))
+            for number, (problem, sample) in enumerate(asked)
+        ]
+        completions = self.engine.generate(requests, check)
+        rollouts = []
+        for (problem, sample), request, completion in zip(asked, requests, completions, strict=True):
+            rollout = Rollout(
+                task=self.task.kind,
+                problem=problem,
+                sample=sample,
+                prompt=prompts[problem.id][0],
+                prompt_ids=list(request.prompt_ids),
+                response=self.tokenizer.decode(completion.token_ids, skip_special_tokens=True),
+                response_ids=completion.token_ids,
+                logp=completion.logp,
+                finish=completion.finish,
+                seed=request.seed,
+                version=completion.version,
+                seconds={"generate": completion.seconds},
+            )
+            rollouts.append(judge(rollout, self.task))
+        return rollouts
+
+
+def judge(rollout: Rollout, task: Task) -> Rollout:
+    """The rollout with a verdict. A verifier that raises, or a response that failed, gives an absent one."""
+    start = time.perf_counter()
+    if rollout.finish in ("cancelled", "error"):
+        verdict = Verdict(None, f"generation: {rollout.finish}")
+    else:
+        try:
+            verdict = task.verify(rollout.problem, rollout.response)
+        except Exception as error:
+            verdict = Verdict(None, f"the verifier raised {type(error).__name__}: {error}")
+    seconds = {**rollout.seconds, "verify": time.perf_counter() - start}
+    return replace(rollout, task=task.kind, verdict=verdict, seconds=seconds)

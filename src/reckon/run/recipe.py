@@ -1,0 +1,144 @@
+"""Recipes: one YAML file says everything about a run. This is what may stand in it."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, RootModel, model_validator
+
+from reckon.algorithms.grpo import GRPO, PRESETS
+from reckon.core.config import Strict, Tree, apply_overrides, load_yaml, parse
+from reckon.core.errors import ConfigError
+from reckon.data.micro import MicroText
+from reckon.learn.learner import OptimConfig
+from reckon.rewards.spec import RewardSpec
+from reckon.rollout.collect import RolloutConfig
+from reckon.stages.evaluate import EvalConfig
+from reckon.stages.train import CheckpointConfig
+
+
+class Recipe(Strict):
+    """What every recipe has.
+
+    Attributes:
+        seed: the root of every random choice.
+        threads: CPU threads; 0 uses all cores. Runs are repeatable bit for bit only with the same number.
+        device, dtype: as torch names them.
+        task: ``kind`` and the settings of that task.
+        template: a name or text of :class:`reckon.models.template.PromptTemplate`.
+        max_running: responses the engine generates at once.
+    """
+
+    seed: int = Field(0, ge=0)
+    threads: int = Field(0, ge=0)
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    task: dict[str, Any]
+    template: str = "r1-zero"
+    max_running: int = Field(256, ge=1)
+    rollout: RolloutConfig = RolloutConfig()
+    optim: OptimConfig = OptimConfig()
+    steps: int = Field(ge=1)
+    eval: EvalConfig = EvalConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+    @property
+    def thread_count(self) -> int:
+        return self.threads or os.cpu_count() or 1
+
+
+class RLRecipe(Recipe):
+    """Reinforcement learning on a task with rule rewards.
+
+    Attributes:
+        model: a folder, a hub name, or ``micro``.
+        algorithm: its choices; ``preset`` starts from a named form (see :data:`reckon.algorithms.grpo.PRESETS`).
+    """
+
+    kind: Literal["rl"]
+    model: str
+    reward: RewardSpec = RewardSpec()
+    algorithm: GRPO = GRPO()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_preset(cls, values: Any) -> Any:
+        algorithm = values.get("algorithm") if isinstance(values, dict) else None
+        if not isinstance(algorithm, dict) or "preset" not in algorithm:
+            return values
+        name = algorithm["preset"]
+        if name not in PRESETS:
+            raise ValueError(f"algorithm.preset = {name!r} is unknown; valid here: {', '.join(PRESETS)}")
+        chosen = {key: value for key, value in algorithm.items() if key != "preset"}
+        return {**values, "algorithm": {**PRESETS[name].model_dump(mode="json"), **chosen}}
+
+    @model_validator(mode="after")
+    def _groups_can_teach(self) -> RLRecipe:
+        if self.rollout.samples_per_prompt < 2:
+            raise ValueError("rollout.samples_per_prompt must be at least 2: the advantage of a group of one is always zero")
+        batch = self.rollout.prompts_per_step * self.rollout.samples_per_prompt
+        if self.algorithm.minibatches > batch:
+            raise ValueError(f"algorithm.minibatches = {self.algorithm.minibatches} is more than the {batch} samples of a step")
+        return self
+
+
+class Architecture(Strict):
+    """The shape of a Qwen2 model made from scratch."""
+
+    hidden_size: int = 192
+    intermediate_size: int = 512
+    layers: int = 4
+    heads: int = 6
+    kv_heads: int = 2
+    max_position_embeddings: int = 512
+
+
+class PretrainRecipe(Recipe):
+    """A base model from scratch, on text made by rule.
+
+    Attributes:
+        text: the mixture of the corpus.
+        texts_per_step: texts of one optimiser update.
+        vocab_size: the most tokens the tokenizer may have.
+    """
+
+    kind: Literal["pretrain"]
+    architecture: Architecture = Architecture()
+    text: MicroText = MicroText()
+    texts_per_step: int = Field(64, ge=1)
+    vocab_size: int = Field(768, ge=300)
+
+
+class AnyRecipe(RootModel[Annotated[RLRecipe | PretrainRecipe, Field(discriminator="kind")]]):
+    """A recipe of any kind; ``kind`` says which."""
+
+
+def recipe_names() -> list[str]:
+    """The recipes shipped with the package."""
+    return sorted(path.name.removesuffix(".yaml") for path in _shipped().iterdir() if path.name.endswith(".yaml"))
+
+
+def recipe_path(name: str) -> Path:
+    """The file of a shipped recipe or of a path. Raises ConfigError naming what exists."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    if name not in recipe_names():
+        raise ConfigError(
+            f"there is no recipe {name!r}", fix=f"Use one of {', '.join(recipe_names())}, or the path of a .yaml file"
+        )
+    return _shipped() / f"{name}.yaml"
+
+
+def read_recipe(name: str, settings: list[str]) -> RLRecipe | PretrainRecipe:
+    """A shipped recipe or a file, with ``--set`` applied. Raises ConfigError listing every problem."""
+    path = recipe_path(name)
+    tree: Tree = apply_overrides(load_yaml(path), settings)
+    return parse(AnyRecipe, tree, str(path)).root
+
+
+def _shipped() -> Path:
+    return Path(str(files("reckon") / "recipes"))

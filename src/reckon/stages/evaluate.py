@@ -1,0 +1,88 @@
+"""Held-out evaluation: the same problems and seeds every time, samples kept, one event."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from reckon.algorithms.batch import Batch
+from reckon.core import store
+from reckon.core.config import Strict
+from reckon.core.errors import DataError
+from reckon.core.events import EventLog
+from reckon.core.records import Problem, Rollout
+from reckon.evals.runner import summarise
+from reckon.learn.forward import decoder_of
+from reckon.learn.learner import Learner
+from reckon.models.load import load_model
+from reckon.rollout.sample import Sampler
+
+KL_RESPONSES = 128
+"""How many of an evaluation's responses are scored under the base model to estimate the KL divergence from it."""
+
+
+class EvalConfig(Strict):
+    """Evaluate every ``every`` steps, before the first and after the last: ``samples`` responses to each of the first
+    ``problems`` held-out problems."""
+
+    every: int = Field(20, ge=1)
+    problems: int = Field(100, ge=1)
+    samples: int = Field(8, ge=1)
+
+
+@dataclass
+class HeldOut:
+    """Evaluates the model being trained and emits an ``eval`` event.
+
+    Attributes:
+        base: where the model started from, as ``load_model`` takes it; loaded anew for each evaluation and dropped.
+    """
+
+    folder: Path
+    sampler: Sampler
+    problems: Sequence[Problem]
+    samples: int
+    seed: int
+    base: str | None
+    learner: Learner
+    events: EventLog
+    check: Callable[[], None]
+    progress: Callable[[dict[str, Any]], None] = lambda row: None
+
+    def __call__(self, step: int) -> None:
+        """Raises DataError when not one response could be judged."""
+        start = time.perf_counter()
+        rollouts = self.sampler.ask(self.problems, self.samples, (self.seed, "eval"), check=self.check)
+        path = self.folder / "evals" / f"step-{step:06d}.jsonl"
+        store.write_text(path, "".join(json.dumps(r.to_dict(), ensure_ascii=False) + "\n" for r in rollouts))
+        payload = {
+            "split": "heldout",
+            **summarise(rollouts),
+            "kl_base": self._kl_base(rollouts) if step and self.base else None,
+            "file": str(path.relative_to(self.events.path.parent)),
+            "seconds": time.perf_counter() - start,
+        }
+        self.events.emit("eval", step, **payload)
+        self.progress({"step": step, **payload})
+
+    def _kl_base(self, rollouts: list[Rollout]) -> float:
+        """KL(policy || base) in nats per token: the mean of logp - logp_base over tokens sampled from the policy."""
+        stride = max(1, len(rollouts) // KL_RESPONSES)
+        batch = Batch.of([rollout for rollout in rollouts[::stride] if rollout.response_ids])
+        device = self.learner.model.device
+        base, _ = load_model(str(self.base), dtype=str(self.learner.model.dtype).removeprefix("torch."), device=str(device))
+        return (batch.need("logp_old_S") - self.learner.logp(batch, *decoder_of(base))).mean().item()
+
+
+def held_out_problems(sampler: Sampler, count: int) -> list[Problem]:
+    """The first ``count`` problems of the task's held-out split. Raises DataError when there is none."""
+    problems = list(sampler.task.problems("heldout"))[:count]
+    if not problems:
+        raise DataError("the task has no held-out problems", fix="Check the task's path and its settings")
+    return problems

@@ -1,0 +1,180 @@
+"""The command from end to end, with a randomly initialised model and a task from a plugin file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from typer.testing import CliRunner, Result
+
+from reckon.cli import app
+from reckon.cli.eval import SAMPLES, SETTINGS, SUMMARY
+from reckon.core.config import load_yaml
+from reckon.core.errors import ConfigError, DataError
+from reckon.core.store import read_jsonl
+from reckon.models.load import save_model
+
+PLUGIN = """
+from reckon.tasks import Problem, Task, TaskConfig, Verdict
+
+class Letter(Task):
+    kind = "letter"
+
+    class Config(TaskConfig):
+        letter: str = "e"
+
+    def problems(self, split):
+        return [Problem(str(n), f"Write {n} letters.", None) for n in range(6)]
+
+    def verify(self, problem, response):
+        return Verdict(float(self.config.letter in response), extracted=response[:1])
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A byte-level model that has learnt nothing."""
+    vocabulary = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))} | {"<end>": 256}
+    raw = Tokenizer(models.BPE(vocabulary, []))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>")
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "max_position_embeddings": 128}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    folder = tmp_path_factory.mktemp("model")
+    save_model(Qwen2ForCausalLM(Qwen2Config(vocab_size=257, **shape, **heads)), tokenizer, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plugin") / "letter.py"
+    path.write_text(PLUGIN)
+    return path
+
+
+def reckon(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["eval", *map(str, arguments)])
+
+
+def options(plugin: Path, out: Path) -> list[object]:
+    return ["--task", "letter", "--plugin", plugin, "--samples", 4, "--max-new-tokens", 12, "--out", out]
+
+
+def figures(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, result.exception
+    row: dict[str, Any] = json.loads(result.stdout)
+    return row
+
+
+def test_json_is_one_object_with_the_keys_of_an_eval_event(model: Path, plugin: Path, tmp_path: Path) -> None:
+    row = figures(reckon(model, *options(plugin, tmp_path), "--problems", 5, "--json"))
+    assert list(row) == [
+        *("event", "step", "time", "task", "split", "problems", "samples", "pass@1", "pass@k", "cons@k"),
+        *("mean_tokens", "truncated", "reflections", "format", "han", "absent", "kl_base", "samples_file"),
+    ]
+    assert (row["task"], row["split"], row["problems"], row["samples"]) == ("letter", "heldout", 5, 4)
+    assert list(row["pass@k"]) == list(row["cons@k"]) == ["1", "2", "4"]
+    assert row["pass@1"]["low"] <= row["pass@1"]["value"] <= row["pass@1"]["high"]
+    samples = read_jsonl(tmp_path / SAMPLES)
+    assert row["samples_file"] == str(tmp_path / SAMPLES)
+    assert row["mean_tokens"] == sum(len(sample["response_ids"]) for sample in samples) / len(samples)
+    assert json.loads((tmp_path / SUMMARY).read_text()) == row
+    assert load_yaml(tmp_path / SETTINGS)["samples"] == 4
+
+
+def test_the_same_command_continues_and_repeats(model: Path, plugin: Path, tmp_path: Path) -> None:
+    arguments = [model, *options(plugin, tmp_path), "--json"]
+    first = figures(reckon(*arguments))
+    lines = (tmp_path / SAMPLES).read_text().splitlines(keepends=True)
+    (tmp_path / SAMPLES).write_text("".join(lines[:9]) + lines[9][:50])
+    second = figures(reckon(*arguments))
+    assert {**second, "time": 0} == {**first, "time": 0}
+    again = [sample["response_ids"] for sample in read_jsonl(tmp_path / SAMPLES)]
+    assert again == [json.loads(line)["response_ids"] for line in lines]
+
+
+def test_changed_settings_are_refused_with_the_difference(model: Path, plugin: Path, tmp_path: Path) -> None:
+    figures(reckon(model, *options(plugin, tmp_path), "--json"))
+    before = (tmp_path / SAMPLES).read_bytes()
+    result = reckon(model, *options(plugin, tmp_path), "--temperature", 0.6, "--set", "task.letter=x")
+    assert isinstance(result.exception, ConfigError)
+    assert "temperature is 1.0 there and 0.6 here" in str(result.exception)
+    assert "'letter': 'x'" in str(result.exception)
+    assert (tmp_path / SAMPLES).read_bytes() == before
+
+
+def test_stored_samples_are_judged_again_without_a_model(model: Path, plugin: Path, tmp_path: Path) -> None:
+    row = figures(reckon(model, *options(plugin, tmp_path / "a"), "--json"))
+    task = ["--task", "letter", "--plugin", plugin, "--rescore", tmp_path / "a" / SAMPLES, "--json"]
+    assert figures(reckon(*task))["pass@k"] == row["pass@k"]
+    # Every text holds the empty letter.
+    again = figures(reckon(*task, "--set", "task.letter=''", "--out", tmp_path / "b"))
+    assert again["pass@1"]["value"] == 1.0
+    assert {sample["verdict"]["score"] for sample in read_jsonl(tmp_path / "b" / SAMPLES)} == {1.0}
+    assert again["mean_tokens"] == row["mean_tokens"]
+    with_model = reckon(model, *task)
+    assert isinstance(with_model.exception, ConfigError)
+
+
+def test_people_get_a_table_and_the_next_command(model: Path, plugin: Path, tmp_path: Path) -> None:
+    out = reckon(model, *options(plugin, tmp_path)).stdout
+    assert "letter: 6 problems, 4 samples each" in out
+    assert "95% interval" in out
+    assert f"Samples: {tmp_path / SAMPLES}" in out
+    assert out.rstrip().splitlines()[-1] == f"Next: reckon chat {model} --template micro"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (["--task", "letter"], ConfigError, "needs a model"),
+        (["nowhere", "--task", "letter"], ConfigError, "needs --out DIR"),
+        (["nowhere", "--task", "letter", "--out", "OUT"], DataError, "nowhere"),
+        (["nowhere", "--task", "lettre", "--out", "OUT"], ConfigError, "did you mean 'letter'"),
+        (["nowhere", "--task", "letter", "--set", "model=x", "--out", "OUT"], ConfigError, "task.KEY=VALUE"),
+        (["nowhere", "--task", "letter", "--template", "micor", "--out", "OUT"], ConfigError, "did you mean micro"),
+        (["--task", "letter", "--rescore", "nothing.jsonl"], DataError, "nothing.jsonl"),
+    ],
+)
+def test_mistakes_are_named(
+    arguments: list[str], error: type[Exception], words: str, plugin: Path, tmp_path: Path
+) -> None:
+    result = reckon(*[str(tmp_path) if a == "OUT" else a for a in arguments], "--plugin", plugin)
+    assert isinstance(result.exception, error)
+    assert words in str(result.exception)
+    assert not list(tmp_path.iterdir()), "nothing is written before all is known to be right"
+
+
+def test_a_chat_in_a_pipe(model: Path) -> None:
+    arguments = ["chat", str(model), "--max-new-tokens", "5", "--temperature", "0"]
+    result = CliRunner().invoke(app, arguments, input="one\n\ntwo\n/quit\nthree\n")
+    assert result.exit_code == 0, result.exception
+    assert result.stderr.count("cut off after 5 tokens") == 2
+
+
+def test_sigterm_leaves_with_75_and_what_was_done(model: Path, plugin: Path, tmp_path: Path) -> None:
+    arguments = [model, "--task", "letter", "--plugin", plugin, "--out", tmp_path, "--samples", 512]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reckon", "eval", *map(str, arguments), "--max-new-tokens", "30"],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while not (tmp_path / SAMPLES).exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert b"stopped by SIGTERM. Run the same command again to continue." in err
+    assert len(read_jsonl(tmp_path / SAMPLES)) % 512 == 0

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from reckon.core.errors import ConfigError
+from reckon.engine.base import Completion, Request, Sampling
+from reckon.engine.native import NativeEngine
+
+TEXT = ["User: Make 24 from 3, 8, 1.", "Assistant: <think> 8 - 1 = 7, no. wait, 8 * 3 = 24 </think>", "不对 等等 试试"]
+SMALL = {
+    "vocab_size": 320,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 128,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "pad_token_id": None,
+    # Random weights of the usual size give nearly uniform logits, with which no mistake would show.
+    "initializer_range": 0.2,
+}
+SHAPES: dict[str, dict[str, Any]] = {
+    "Qwen2Config": {},
+    "LlamaConfig": {},
+    "Qwen3Config": {},
+    "MistralConfig": {"sliding_window": 6},
+    "Gemma2Config": {"sliding_window": 6, "attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8},
+    "GptOssConfig": {"sliding_window": 6, "num_local_experts": 2, "num_experts_per_tok": 1},
+    "GPT2Config": {"n_embd": 32, "n_layer": 2, "n_head": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE: Han characters are cut into bytes, and any text can be encoded."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bpe.train_from_iterator(TEXT[:2], trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False))
+    return PreTrainedTokenizerFast(tokenizer_object=bpe)
+
+
+def make_model(kind: str = "Qwen2Config", **changes: Any) -> PreTrainedModel:
+    torch.manual_seed(1)
+    config = getattr(transformers, kind)(**{**SMALL, **SHAPES[kind], **changes})
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return make_model()
+
+
+def prompts(lengths: Iterable[int]) -> list[list[int]]:
+    return [[(7 * length + 31 * place + place * place) % 300 for place in range(length)] for length in lengths]
+
+
+def requests(texts: list[list[int]], sampling: Sampling) -> list[Request]:
+    return [Request(index, text, sampling, seed=1000 + index) for index, text in enumerate(texts)]
+
+
+def tokens(completions: list[Completion]) -> list[list[int]]:
+    return [completion.token_ids for completion in completions]
+
+
+def teacher_forced(model: PreTrainedModel, prompt: list[int], response: list[int], temperature: float) -> list[float]:
+    with torch.no_grad():
+        logits = model(torch.tensor([[*prompt, *response]])).logits[0, len(prompt) - 1 : -1]
+    logp = torch.log_softmax(logits.float() / temperature, dim=-1)
+    return logp[range(len(response)), response].tolist()
+
+
+class Forwards:
+    """Counts the model's forwards by the shape of their input."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        self._hook = model.register_forward_pre_hook(self._see, with_kwargs=True)
+
+    def _see(self, module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        self.shapes.append(tuple(kwargs["input_ids"].shape))
+
+    def __enter__(self) -> list[tuple[int, ...]]:
+        return self.shapes
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_greedy_equals_transformers_generate_and_logp_the_models_own(kind: str, tokenizer: Any) -> None:
+    model = make_model(kind)
+    texts = prompts([9, 1, 4, 17, 2])
+    completions = NativeEngine(model, tokenizer).generate(requests(texts, Sampling(20, temperature=0)))
+    for text, completion in zip(texts, completions, strict=True):
+        expected = model.generate(torch.tensor([text]), max_new_tokens=20, do_sample=False, use_cache=False)
+        assert completion.token_ids == expected[0, len(text) :].tolist()
+        assert completion.finish == "length"
+        assert completion.logp == pytest.approx(teacher_forced(model, text, completion.token_ids, 1.0), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_score_equals_the_models_own(kind: str, tokenizer: Any) -> None:
+    model = make_model(kind)
+    texts, answers = prompts([3, 12, 1, 5]), [*prompts([8, 2, 15]), []]
+    scores = NativeEngine(model, tokenizer, prefill_tokens=20).score(texts, answers, temperature=0.7)
+    for text, answer, score in zip(texts, answers, scores, strict=True):
+        assert score == pytest.approx(teacher_forced(model, text, answer, 0.7), abs=1e-4)
+
+
+def test_sampled_logp_is_that_of_the_tempered_distribution(model: Any, tokenizer: Any) -> None:
+    texts = prompts([5, 11])
+    for top_p in (1.0, 0.8):
+        for done, text in zip(
+            NativeEngine(model, tokenizer).generate(requests(texts, Sampling(15, 0.6, top_p))), texts, strict=True
+        ):
+            assert done.logp == pytest.approx(teacher_forced(model, text, done.token_ids, 0.6), abs=1e-4)
+
+
+def test_tokens_do_not_depend_on_batch_mates_slots_or_order(model: Any, tokenizer: Any) -> None:
+    texts = prompts([9, 1, 4, 17, 2, 9, 30, 5])
+    jobs = [
+        Request(index, text, Sampling(6 + 5 * index, [1.0, 0.0, 0.7][index % 3], [1.0, 0.5][index % 2]), seed=index)
+        for index, text in enumerate(texts)
+    ]
+    together = NativeEngine(model, tokenizer).generate(jobs)
+    alone = [NativeEngine(model, tokenizer).generate([job])[0] for job in jobs]
+    queued = NativeEngine(model, tokenizer, max_running=3, prefill_tokens=8).generate(jobs[::-1])[::-1]
+    assert tokens(together) == tokens(alone) == tokens(queued)
+    assert [len(row) for row in tokens(together)] == [job.sampling.max_new_tokens for job in jobs]
+    assert [done.id for done in queued] == [job.id for job in jobs]
+    for one, other in zip(together, queued, strict=True):
+        assert one.logp == pytest.approx(other.logp, abs=1e-4)
+
+
+def test_the_seed_decides(model: Any, tokenizer: Any) -> None:
+    job = [Request(index, [1, 2, 3], Sampling(12), seed=seed) for index, seed in enumerate([5, 5, 6, 2**70 + 5])]
+    same, again, other, huge = tokens(NativeEngine(model, tokenizer).generate(job))
+    assert same == again != other
+    assert huge == same, "seeds count modulo 2**63"
+
+
+def test_a_response_cut_short_continues_as_it_would_have(model: Any, tokenizer: Any) -> None:
+    engine, prompt = NativeEngine(model, tokenizer), [4, 5, 6]
+    whole = engine.generate([Request(0, prompt, Sampling(20), seed=9)])[0].token_ids
+    rest = engine.generate([Request(0, prompt + whole[:8], Sampling(12), seed=9)])[0].token_ids
+    assert whole[8:] == rest
+
+
+def test_a_group_is_prefilled_once(model: Any, tokenizer: Any) -> None:
+    first, second = prompts([10, 7])
+    engine = NativeEngine(model, tokenizer)
+    with Forwards(model) as shapes:
+        engine.generate(requests([first] * 4 + [second] * 4, Sampling(3)))
+    assert shapes == [(2, 9), (8, 1), (8, 1), (8, 1)]
+
+
+def test_rows_of_finished_requests_are_dropped_and_reused(model: Any, tokenizer: Any) -> None:
+    jobs = [Request(index, [index, 2], Sampling(length)) for index, length in enumerate([1, 3, 3, 2, 2])]
+    with Forwards(model) as shapes:
+        NativeEngine(model, tokenizer, max_running=3).generate(jobs)
+    assert [shape[0] for shape in shapes if shape[1] == 1 and shape != (1, 1)] == [3, 3, 3]
+    assert sum(shape[0] for shape in shapes) == sum(job.sampling.max_new_tokens for job in jobs) + len(jobs)
+
+
+def test_cancel_returns_each_request_once(model: Any, tokenizer: Any) -> None:
+    engine = NativeEngine(model, tokenizer, max_running=2)
+    jobs = requests(prompts([3, 4, 5, 6]), Sampling(10))
+    expected = tokens(NativeEngine(model, tokenizer).generate(jobs))
+    engine.submit(jobs)
+    engine.poll()
+    engine.poll()
+    cancelled = engine.cancel([0, 3, 99])
+    assert {one.id: (one.finish, one.token_ids) for one in cancelled} == {
+        0: ("cancelled", expected[0][:2]),
+        3: ("cancelled", []),
+    }
+    assert engine.cancel([0]) == []
+    rest: dict[int, Completion] = {}
+    while len(rest) < 2:
+        rest.update((one.id, one) for one in engine.poll())
+    assert (rest[1].token_ids, rest[2].token_ids) == (expected[1], expected[2])
+    assert engine.poll() == []
+
+
+def test_generate_abandoned_by_check_leaves_nothing_behind(model: Any, tokenizer: Any) -> None:
+    engine, seen = NativeEngine(model, tokenizer), []
+
+    def check() -> None:
+        if len(seen) >= 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.generate(
+            requests(prompts([3, 4]), Sampling(10)), check, lambda request, token: seen.append((request, token))
+        )
+    assert [request for request, _ in seen] == [0, 1, 0, 1]
+    assert engine.poll() == []
+    assert engine.on_token is None
+
+
+def test_streaming_gives_every_token_in_order(model: Any, tokenizer: Any) -> None:
+    streamed: dict[int, list[int]] = {0: [], 1: []}
+    done = NativeEngine(model, tokenizer).generate(
+        [Request(0, [1], Sampling(4)), Request(1, [2], Sampling(9))],
+        on_token=lambda request, token: streamed[request].append(token),
+    )
+    assert list(streamed.values()) == tokens(done)
+
+
+def test_stop_ids_end_a_response_and_are_kept(model: Any, tokenizer: Any) -> None:
+    engine = NativeEngine(model, tokenizer)
+    free = engine.generate([Request(0, [1, 2], Sampling(20), seed=3)])[0].token_ids
+    end = next(token for place, token in enumerate(free) if place >= 5 and token not in free[:place])
+    stopped = engine.generate([Request(0, [1, 2], Sampling(20, stop_ids=(end,)), seed=3)])[0]
+    assert stopped.token_ids == free[: free.index(end) + 1]
+    assert (stopped.finish, len(stopped.logp)) == ("stop", len(stopped.token_ids))
+
+
+def scripted(model: PreTrainedModel, text: list[int]) -> PreTrainedModel:
+    """Make the model say ``text`` after token 0, whatever its weights: each token is followed by the next of ``text``."""
+    follows = dict(zip([0, *text], text, strict=False))
+    assert len(follows) == len(text), "a token that comes twice has two successors"
+
+    def head(module: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        forced = torch.zeros_like(output)
+        for row, last in enumerate(model.fed[:, -1].tolist()):
+            forced[row, -1, follows.get(last, 0)] = 50.0
+        return forced
+
+    model.register_forward_pre_hook(lambda module, args, kwargs: setattr(model, "fed", kwargs["input_ids"]), with_kwargs=True)
+    model.lm_head.register_forward_hook(head)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("said", "stop", "kept"),
+    [
+        ("a wait, no", "wait,", "a wait,"),  # a border inside a word
+        ("x = 24\n\nEnd", "\n\n", "x = 24\n\n"),
+        ("去试等吗", "试等", "去试等"),  # characters of three tokens each
+        ("yes. No", ". ", "yes. "),  # ends in a space
+    ],
+)
+def test_stop_strings_end_at_the_token_that_completes_them(said: str, stop: str, kept: str, tokenizer: Any) -> None:
+    ids = tokenizer.encode(said)
+    pieces = [tokenizer.decode(ids[: place + 1]) for place in range(len(ids))]
+    expected = next(place for place, text in enumerate(pieces) if stop in text)
+    if len(set(ids)) < len(ids):  # give repeated tokens no chance to make the script ambiguous
+        pytest.skip("the tokenizer repeats a token")
+    engine = NativeEngine(scripted(make_model(), ids), tokenizer)
+    done = engine.generate([Request(0, [0], Sampling(len(ids), temperature=0, stop=("never", stop)))])[0]
+    assert done.finish == "stop"
+    assert done.token_ids == ids[: expected + 1]
+    assert tokenizer.decode(done.token_ids).startswith(kept)
