@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,9 @@ from typer.testing import CliRunner, Result
 from reckon.cli import app
 from reckon.cli.eval import SAMPLES, SETTINGS, SUMMARY
 from reckon.core.config import load_yaml
-from reckon.core.errors import ConfigError, DataError
-from reckon.core.store import read_jsonl
+from reckon.core.errors import ConfigError, DataError, Interrupted
+from reckon.core.store import append_jsonl, read_jsonl
+from reckon.evals import runner
 from reckon.models.load import save_model
 
 PLUGIN = """
@@ -39,6 +38,15 @@ class Letter(Task):
     def verify(self, problem, response):
         return Verdict(float(self.config.letter in response), extracted=response[:1])
 """
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """The command takes over the signals of the process; give them back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +104,7 @@ def test_json_is_one_object_with_the_keys_of_an_eval_event(model: Path, plugin: 
 
 def test_the_same_command_continues_and_repeats(model: Path, plugin: Path, tmp_path: Path) -> None:
     arguments = [model, *options(plugin, tmp_path), "--json"]
-    first = figures(reckon(*arguments))
+    first = figures(reckon(*arguments, "--set", "task.letter=e"))
     lines = (tmp_path / SAMPLES).read_text().splitlines(keepends=True)
     (tmp_path / SAMPLES).write_text("".join(lines[:9]) + lines[9][:50])
     second = figures(reckon(*arguments))
@@ -111,7 +119,7 @@ def test_changed_settings_are_refused_with_the_difference(model: Path, plugin: P
     result = reckon(model, *options(plugin, tmp_path), "--temperature", 0.6, "--set", "task.letter=x")
     assert isinstance(result.exception, ConfigError)
     assert "temperature is 1.0 there and 0.6 here" in str(result.exception)
-    assert "'letter': 'x'" in str(result.exception)
+    assert "task.letter is e there and x here" in str(result.exception)
     assert (tmp_path / SAMPLES).read_bytes() == before
 
 
@@ -161,20 +169,28 @@ def test_a_chat_in_a_pipe(model: Path) -> None:
     arguments = ["chat", str(model), "--max-new-tokens", "5", "--temperature", "0"]
     result = CliRunner().invoke(app, arguments, input="one\n\ntwo\n/quit\nthree\n")
     assert result.exit_code == 0, result.exception
-    assert result.stderr.count("cut off after 5 tokens") == 2
+    assert result.stderr.count("(cut off after 5 tokens)") == 2
 
 
-def test_sigterm_leaves_with_75_and_what_was_done(model: Path, plugin: Path, tmp_path: Path) -> None:
-    arguments = [model, "--task", "letter", "--plugin", plugin, "--out", tmp_path, "--samples", 512]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reckon", "eval", *map(str, arguments), "--max-new-tokens", "30"],
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    while not (tmp_path / SAMPLES).exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 75
-    assert b"stopped by SIGTERM. Run the same command again to continue." in err
-    assert len(read_jsonl(tmp_path / SAMPLES)) % 512 == 0
+def test_an_answer_ends_where_the_context_does(model: Path) -> None:
+    result = CliRunner().invoke(app, ["chat", str(model)], input="one\n")
+    assert result.exit_code == 0, result.exception
+    prompt = "User: one\nAssistant:"
+    assert f"(cut off after {128 - len(prompt)} tokens)" in result.stderr
+
+
+def test_sigterm_keeps_what_was_done(
+    model: Path, plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def append_then_stop(path: Path, rows: list[dict[str, Any]]) -> None:
+        append_jsonl(path, rows)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(runner, "REQUESTS_PER_CHUNK", 8)
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "append_jsonl", append_then_stop)
+        result = reckon(model, *options(plugin, tmp_path))
+    assert isinstance(result.exception, Interrupted)
+    assert len(read_jsonl(tmp_path / SAMPLES)) == 8
+    assert figures(reckon(model, *options(plugin, tmp_path), "--json"))["problems"] == 6
+    assert len(read_jsonl(tmp_path / SAMPLES)) == 24

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, RootModel, model_validator
 
 from reckon.core.config import MAX_BYTES, Strict, Tree, apply_overrides, digest, load_yaml, parse, to_yaml
 from reckon.core.errors import ConfigError
@@ -192,6 +192,25 @@ def test_another_kind_starts_its_section_anew(tmp_path: Path, overrides: tuple[s
 )
 def test_a_wrong_setting_is_quoted(tmp_path: Path, setting: str, expected: str) -> None:
     assert error_of(tmp_path, RECIPE, setting).startswith(expected)
+
+
+class AnyTask(RootModel[Annotated[Countdown | Gsm8k, Field(discriminator="kind")]]):
+    """A file whose ``kind`` stands at its top."""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("kind: countdown\nnubmers: [1]\n", "recipe.yaml:2: unknown key nubmers; did you mean numbers?"),
+        ("kind: countdwn\n", 'recipe.yaml:1: kind = "countdwn" is unknown; did you mean countdown?'),
+        ("numbers: [1]\n", "recipe.yaml: kind is missing; valid here: countdown, gsm8k."),
+        ("kind: gsm8k\n", "recipe.yaml: path is missing."),
+    ],
+)
+def test_a_choice_of_models_at_the_top(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(AnyTask, load_yaml(write(tmp_path, text)), "recipe.yaml")
+    assert str(caught.value).replace(f"{tmp_path}/", "").startswith(expected)
 
 
 def test_part_of_a_tree_keeps_its_lines(tmp_path: Path) -> None:

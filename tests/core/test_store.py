@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -148,6 +147,13 @@ def test_rows_come_back_in_order(tmp_path: Path) -> None:
     assert rows.torn == 0
 
 
+def test_half_a_surrogate_pair_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    append_jsonl(path, [{"text": "a\ud800b"}])
+    assert read_jsonl(path) == [{"text": "a\ud800b"}]
+    path.read_text(encoding="utf-8")
+
+
 @given(cut=st.integers(0, 200), long=st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_a_kill_in_the_middle_of_a_write_costs_at_most_the_last_row(
@@ -259,39 +265,47 @@ def test_a_failure_inside_leaves_nothing_new(tmp_path: Path, error: type[BaseExc
 
 
 def test_a_kill_at_any_moment_leaves_no_half_checkpoint(tmp_path: Path) -> None:
-    code = """
-        import sys
-        from pathlib import Path
-        from reckon.core.store import publish
+    """A forked child publishes and kills itself at the n-th call that Python makes, for n over the whole way."""
 
-        folder, step = Path(sys.argv[1]), int(sys.argv[2])
-        print("ready", flush=True)
-        while True:
-            step += 1
-            with publish(folder / f"step-{step:06d}") as inside:
-                for name in ("a", "b", "c"):
-                    (inside / name).write_bytes(step.to_bytes(4, "big") * 5_000)
-    """
-    step, published, interrupted = 0, 0, 0
-    for round_ in range(30):
-        process = python(code, tmp_path, step)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(0.0007 * round_)
-        process.kill()
-        process.communicate()
-        interrupted += len(list(tmp_path.glob(".*.tmp")))
-        sweep(tmp_path)
-        found = names(tmp_path)
-        assert all(name.startswith("step-") for name in found)
-        assert [problem for name in found for problem in verify_manifest(tmp_path / name)] == []
-        latest = latest_checkpoint(tmp_path)
-        if latest is not None:
-            published += int(latest.name[5:]) - step
-            step = int(latest.name[5:])
-        prune(tmp_path, 2)
-    assert published > 0
-    assert interrupted > 0
+    def publish_and_die(folder: Path, at: int) -> int:
+        """The number of calls made; the process is dead before it returns if that reaches ``at``."""
+        calls = 0
+
+        def count(frame: object, kind: str, argument: object) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.setprofile(count)
+        try:
+            with publish(folder / "step-000002") as inside:
+                (inside / "a").write_text("first")
+                (inside / "b").write_text("second")
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    total = publish_and_die(tmp_path / "measure", at=-1)
+    complete, leftovers = 0, 0
+    for at in range(1, total, total // 25):
+        folder = tmp_path / str(at)
+        checkpoint(folder, 1)
+        if (child := os.fork()) == 0:
+            publish_and_die(folder, at)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        visible = names(folder)
+        leftovers += visible[0].startswith(".")
+        visible = [name for name in visible if not name.startswith(".")]
+        assert [problem for name in visible for problem in verify_manifest(folder / name)] == []
+        assert visible in (["step-000001"], ["step-000001", "step-000002"])
+        complete += len(visible) - 1
+        sweep(folder)
+        assert names(folder) == visible
+    assert complete > 0
+    assert leftovers > 0
 
 
 def test_every_kind_of_damage_is_found(tmp_path: Path) -> None:

@@ -6,14 +6,12 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from reckon.core.errors import ConfigError
 from reckon.engine.base import Completion, Request, Sampling
 from reckon.engine.native import NativeEngine
 
-TEXT = ["User: Make 24 from 3, 8, 1.", "Assistant: <think> 8 - 1 = 7, no. wait, 8 * 3 = 24 </think>", "不对 等等 试试"]
 SMALL = {
     "vocab_size": 320,
     "hidden_size": 32,
@@ -40,21 +38,11 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE: Han characters are cut into bytes, and any text can be encoded."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(TEXT[:2], trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False))
-    return PreTrainedTokenizerFast(tokenizer_object=bpe)
-
-
 def make_model(kind: str = "Qwen2Config", **changes: Any) -> PreTrainedModel:
     torch.manual_seed(1)
     config = getattr(transformers, kind)(**{**SMALL, **SHAPES[kind], **changes})
-    return AutoModelForCausalLM.from_config(config).eval()
+    # Eager attention is the reference: transformers' fused one leaves out what it does not know, such as soft caps.
+    return AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
 
 
 @pytest.fixture(scope="module")
@@ -167,11 +155,10 @@ def test_a_group_is_prefilled_once(model: Any, tokenizer: Any) -> None:
 
 
 def test_rows_of_finished_requests_are_dropped_and_reused(model: Any, tokenizer: Any) -> None:
-    jobs = [Request(index, [index, 2], Sampling(length)) for index, length in enumerate([1, 3, 3, 2, 2])]
+    jobs = [Request(index, [index, 2, 3], Sampling(length)) for index, length in enumerate([1, 3, 3, 2, 2])]
     with Forwards(model) as shapes:
         NativeEngine(model, tokenizer, max_running=3).generate(jobs)
-    assert [shape[0] for shape in shapes if shape[1] == 1 and shape != (1, 1)] == [3, 3, 3]
-    assert sum(shape[0] for shape in shapes) == sum(job.sampling.max_new_tokens for job in jobs) + len(jobs)
+    assert shapes == [(3, 2), (3, 1), (1, 2), (3, 1), (3, 1), (1, 2), (1, 1), (1, 1)]
 
 
 def test_cancel_returns_each_request_once(model: Any, tokenizer: Any) -> None:
@@ -229,17 +216,16 @@ def test_stop_ids_end_a_response_and_are_kept(model: Any, tokenizer: Any) -> Non
 
 
 def scripted(model: PreTrainedModel, text: list[int]) -> PreTrainedModel:
-    """Make the model say ``text`` after token 0, whatever its weights: each token is followed by the next of ``text``."""
-    follows = dict(zip([0, *text], text, strict=False))
-    assert len(follows) == len(text), "a token that comes twice has two successors"
+    """Make the model answer a prompt of one token with ``text``, whatever its weights."""
+    fed: dict[str, torch.Tensor] = {}
 
     def head(module: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         forced = torch.zeros_like(output)
-        for row, last in enumerate(model.fed[:, -1].tolist()):
-            forced[row, -1, follows.get(last, 0)] = 50.0
+        for row, position in enumerate(fed["position_ids"][:, -1].tolist()):
+            forced[row, -1, text[position]] = 50.0
         return forced
 
-    model.register_forward_pre_hook(lambda module, args, kwargs: setattr(model, "fed", kwargs["input_ids"]), with_kwargs=True)
+    model.register_forward_pre_hook(lambda module, args, kwargs: fed.update(kwargs), with_kwargs=True)
     model.lm_head.register_forward_hook(head)
     return model
 
@@ -247,20 +233,88 @@ def scripted(model: PreTrainedModel, text: list[int]) -> PreTrainedModel:
 @pytest.mark.parametrize(
     ("said", "stop", "kept"),
     [
-        ("a wait, no", "wait,", "a wait,"),  # a border inside a word
+        ("a wait, no", "wait,", "a wait,"),
         ("x = 24\n\nEnd", "\n\n", "x = 24\n\n"),
-        ("去试等吗", "试等", "去试等"),  # characters of three tokens each
-        ("yes. No", ". ", "yes. "),  # ends in a space
+        ("去试等吗", "试等", "去试等"),  # three tokens, each a byte, make one character
+        ("yes. No", ". ", "yes. "),
     ],
 )
 def test_stop_strings_end_at_the_token_that_completes_them(said: str, stop: str, kept: str, tokenizer: Any) -> None:
     ids = tokenizer.encode(said)
-    pieces = [tokenizer.decode(ids[: place + 1]) for place in range(len(ids))]
-    expected = next(place for place, text in enumerate(pieces) if stop in text)
-    if len(set(ids)) < len(ids):  # give repeated tokens no chance to make the script ambiguous
-        pytest.skip("the tokenizer repeats a token")
     engine = NativeEngine(scripted(make_model(), ids), tokenizer)
     done = engine.generate([Request(0, [0], Sampling(len(ids), temperature=0, stop=("never", stop)))])[0]
     assert done.finish == "stop"
-    assert done.token_ids == ids[: expected + 1]
+    assert done.token_ids == ids[: len(done.token_ids)]
+    assert stop in tokenizer.decode(done.token_ids)
+    assert stop not in tokenizer.decode(done.token_ids[:-1])
     assert tokenizer.decode(done.token_ids).startswith(kept)
+
+
+def test_weights_changed_in_place_are_the_weights_served(tokenizer: Any) -> None:
+    model, job = make_model(), [Request(0, [1, 2, 3], Sampling(20, temperature=0))]
+    engine = NativeEngine(model, tokenizer)
+    before = engine.generate(job)[0]
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(-1.3)
+    engine.version = 1
+    after = engine.generate(job)[0]
+    assert (before.version, after.version) == (0, 1)
+    assert before.token_ids != after.token_ids == NativeEngine(model, tokenizer).generate(job)[0].token_ids
+
+
+def test_the_learner_finds_its_model_as_it_left_it(tokenizer: Any) -> None:
+    model = make_model(attention_dropout=0.5)
+    model.train()
+    attention = model.config._attn_implementation
+    engine = NativeEngine(model, tokenizer)
+    one, two = (tokens(engine.generate([Request(0, [1, 2, 3], Sampling(9))])) for _ in range(2))
+    assert one == two, "dropout is off while generating"
+    assert model.training
+    assert model.config._attn_implementation == attention
+    model(torch.tensor([[1, 2, 3]])).logits.sum().backward()
+    assert all(weight.grad is not None for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("request_", "complaint"),
+    [
+        (Request(0, [], Sampling(4)), "prompt is empty"),
+        (Request(0, [1] * 100, Sampling(29)), "128"),
+        (Request(0, [320], Sampling(4)), "319"),
+        (Request(0, [-1], Sampling(4)), "319"),
+        (Request(0, [1], Sampling(0)), "max_new_tokens"),
+        (Request(0, [1], Sampling(4, temperature=-0.1)), "temperature"),
+        (Request(0, [1], Sampling(4, temperature=float("nan"))), "temperature"),
+        (Request(0, [1], Sampling(4, top_p=0.0)), "top_p"),
+        (Request(0, [1], Sampling(4, top_p=1.1)), "top_p"),
+        (Request(0, [1], Sampling(4, stop=("",))), "stop string"),
+        (Request(7, [1], Sampling(4)), "already queued"),
+    ],
+)
+def test_requests_that_cannot_be_served(request_: Request, complaint: str, model: Any, tokenizer: Any) -> None:
+    engine = NativeEngine(model, tokenizer)
+    engine.submit([Request(7, [1], Sampling(2))])
+    with pytest.raises(ConfigError, match=complaint):
+        engine.submit([Request(1, [1], Sampling(2)), request_])
+    assert [done.id for done in engine.poll() + engine.poll()] == [7], "all are queued or none"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        transformers.MambaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1),
+        transformers.BloomConfig(vocab_size=8, hidden_size=8, n_layer=1, n_head=2),
+    ],
+)
+def test_models_without_a_usable_cache_are_refused(config: Any, tokenizer: Any) -> None:
+    with pytest.raises(ConfigError, match=f"{config.model_type.capitalize()}ForCausalLM"):
+        NativeEngine(AutoModelForCausalLM.from_config(config), tokenizer)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"max_running": 0}, {"max_context": 129}, {"max_context": 1}, {"prefill_tokens": 0}]
+)
+def test_engine_settings_out_of_range(settings: dict[str, int], model: Any, tokenizer: Any) -> None:
+    with pytest.raises(ConfigError, match="out of range"):
+        NativeEngine(model, tokenizer, **settings)

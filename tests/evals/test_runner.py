@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from reckon.core.errors import DataError, Interrupted
-from reckon.core.records import Problem, Verdict
+from reckon.core.records import Problem, Rollout, Verdict
 from reckon.core.seeds import seed_for
 from reckon.core.store import read_jsonl
 from reckon.engine.base import Completion, Request, Sampling
-from reckon.evals.runner import evaluate, evaluate_to_file, read_rollouts, rescore, summarise
+from reckon.evals.metrics import judged, passes
+from reckon.evals.runner import evaluate_to_file, read_rollouts, rescore, summarise
+from reckon.models.template import PromptTemplate
+from reckon.rollout.sample import Sampler
 from reckon.tasks.base import Task
 
 PROBLEMS = [Problem(name, f"{name}?", name) for name in ("a", "b", "c")]
-SAMPLING = Sampling(max_new_tokens=8)
 SEED = 7
 
 
@@ -47,19 +49,21 @@ class Script:
             if self.fail_after is not None and len(self.requests) >= self.fail_after:
                 raise Interrupted("stopped")
             self.requests.append(request)
-            text = self.respond(decode(list(request.prompt_ids)), request.seed)
+            text = self.respond("".join(map(chr, request.prompt_ids)), request.seed)
             ids = [ord(c) for c in text]
             finish = "length" if "<answer>" not in text else "stop"
             completions.append(Completion(request.id, ids, [-0.5] * len(ids), finish, self.version, 0.25))
         return completions
 
 
-def render(problem: Problem) -> tuple[str, list[int]]:
-    return problem.question, [ord(c) for c in problem.question]
+class Characters:
+    """A tokenizer whose ids are code points."""
 
+    def __call__(self, text: str) -> dict[str, list[int]]:
+        return {"input_ids": [ord(c) for c in text]}
 
-def decode(ids: list[int]) -> str:
-    return "".join(map(chr, ids))
+    def decode(self, ids: list[int], **_: Any) -> str:
+        return "".join(map(chr, ids))
 
 
 RIGHT = {(p.id, s): s < n for p, n in zip(PROBLEMS, (0, 2, 4), strict=True) for s in range(4)}
@@ -74,26 +78,24 @@ def respond(prompt: str, seed: int) -> str:
     return "不对" if sample == 3 else f"<answer> x{sample} </answer>"
 
 
-def run(engine: Any, path: Path | None = None, problems: Sequence[Problem] = PROBLEMS) -> list[Any]:
-    if path is None:
-        return evaluate(Echo(), problems, engine, render, decode, SAMPLING, 4, SEED)
-    return evaluate_to_file(path, Echo(), problems, engine, render, decode, SAMPLING, 4, SEED)
+def run(engine: Script, path: Path) -> list[Rollout]:
+    sampler = Sampler(Echo(), engine, Characters(), PromptTemplate("{question}"), Sampling(max_new_tokens=8))
+    return evaluate_to_file(path, sampler, PROBLEMS, 4, SEED)
 
 
-def test_a_rollout_says_all_about_one_sample() -> None:
-    rollouts = run(Script(respond))
+@pytest.fixture
+def rollouts(tmp_path: Path) -> list[Rollout]:
+    return run(Script(respond), tmp_path / "samples.jsonl")
+
+
+def test_samples_come_by_problem_then_number(rollouts: list[Rollout]) -> None:
     assert [(r.problem.id, r.sample) for r in rollouts] == list(RIGHT)
-    one = rollouts[4]
-    assert one.response == "<think> wait, no, b </think> <answer> b </answer>"
-    assert (one.task, one.prompt, one.prompt_ids, one.version) == ("echo", "b?", [98, 63], 3)
-    assert len(one.logp) == len(one.response_ids) == len(one.response)
-    assert one.verdict == Verdict(1.0, extracted="b")
-    assert one.seconds["generate"] == 0.25
-    assert one.seed == seed_for(SEED, "eval", "b", 0)
+    assert rollouts[4].response == "<think> wait, no, b </think> <answer> b </answer>"
+    assert rollouts[4].verdict == Verdict(1.0, extracted="b")
 
 
-def test_summary_worked_by_hand() -> None:
-    summary = summarise(run(Script(respond)))
+def test_summary_worked_by_hand(rollouts: list[Rollout]) -> None:
+    summary = summarise(rollouts)
     assert list(summary) == [
         *("task", "problems", "samples", "pass@1", "pass@k", "cons@k", "mean_tokens"),
         *("truncated", "reflections", "format", "han", "absent"),
@@ -111,30 +113,29 @@ def test_summary_worked_by_hand() -> None:
     assert summary["reflections"] == pytest.approx((6 * 2 + 2 * 1) / 12)
 
 
-def test_a_verifier_that_raises_is_absent_not_wrong() -> None:
+def test_a_verifier_that_raises_is_absent_not_wrong(rollouts: list[Rollout]) -> None:
     class Broken(Echo):
         def verify(self, problem: Problem, response: str) -> Verdict:
             if problem.id == "a":
                 raise ZeroDivisionError("oops")
             return super().verify(problem, response)
 
-    rollouts = rescore(run(Script(respond)), Broken())
-    assert rollouts[0].verdict == Verdict(None, "the verifier raised ZeroDivisionError: oops")
-    summary = summarise(rollouts)
+    again = rescore(rollouts, Broken())
+    assert again[0].verdict == Verdict(None, "the verifier raised ZeroDivisionError: oops")
+    summary = summarise(again)
     assert (summary["problems"], summary["absent"]) == (3, 4)
     assert summary["pass@1"]["value"] == pytest.approx(0.75)
 
 
-def test_rescoring_changes_verdicts_only() -> None:
+def test_rescoring_changes_verdicts_only(rollouts: list[Rollout]) -> None:
     class Strict(Echo):
         def verify(self, problem: Problem, response: str) -> Verdict:
             return Verdict(0.0, "too strict")
 
-    before = run(Script(respond))
-    after = rescore(before, Strict())
+    after = rescore(rollouts, Strict())
     assert {r.verdict.score for r in after if r.verdict} == {0.0}
-    assert [r.response for r in after] == [r.response for r in before]
-    assert sum(r.verdict.score for r in before) == 6, "the rollouts given are left as they are"
+    assert [r.response for r in after] == [r.response for r in rollouts]
+    assert sum(map(passes, judged(rollouts)["b"])) == 2, "the rollouts given are left as they are"
 
 
 def test_a_killed_evaluation_continues_to_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

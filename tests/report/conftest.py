@@ -15,9 +15,9 @@ from reckon.core.records import Rollout
 from reckon.evals.runner import summarise
 
 HOSTILE = [
-    "<script>window.pwned=1;alert(1)</script>",
-    "</script><script>window.pwned=1</script><!-- <script>",
-    '"><img src=x onerror="window.pwned=1">',
+    "<script>document.title='pwned';alert(1)</script>",
+    "</script><script>document.title='pwned'</script><!-- <script>",
+    """"><img src=x onerror="document.title='pwned'">""",
     "\x1b[31mred\x1b[0m \x07 \x00 NUL",
     "\u202eright to left\u202c \u2028 \u2029 \ufeff \ud800",
 ]
@@ -30,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("runs") / "first-try")
 
 
-@pytest.fixture()
+@pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A short run of four steps, for tests to damage."""
     return write_run(tmp_path / "small", steps=4, problems=6, samples=2, long_line=100)
@@ -58,7 +58,8 @@ def write_run(
         time = START + 4.2 * step
         skill = _skill(step, steps)
         if step in evaluated:
-            rows = [_rollout(rng, tokenizer, f"heldout-{p}", s, skill, step) for p in range(problems) for s in range(samples)]
+            asked = [(f"heldout-{problem}", sample) for problem in range(problems) for sample in range(samples)]
+            rows = [_rollout(rng, tokenizer, problem, sample, skill, step) for problem, sample in asked]
             name = f"evals/step-{step:06d}.jsonl"
             _lines(stage / name, rows)
             events.append(_eval_event(rows, step, time, f"stages/01-train/{name}"))
@@ -225,7 +226,7 @@ config:
   task: {kind: countdown, heldout: 60}
   algorithm: {kind: grpo, group_size: 6}
   steps: 80
-  note: "</script><script>window.pwned=1</script>"
+  note: "</script><script>document.title='pwned'</script>"
 """
 
 _LINEAGE = {

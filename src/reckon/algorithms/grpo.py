@@ -76,7 +76,8 @@ class GRPO(Strict):
         if self.kl_coef > 0:
             return torch.ones(len(batch), dtype=torch.bool)
         credit_S = (batch.need("advantage_S") * batch.need("weight_S")).abs()
-        return torch.zeros(len(batch)).index_add_(0, batch.row_S, credit_S) > 0
+        # Not "> 0": a NaN must reach the loss, where the finite check sees it.
+        return torch.zeros(len(batch)).index_add_(0, batch.row_S, credit_S) != 0
 
     def objective(self, logp_S: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimise (a scalar, already divided by the global denominator) and sums to log.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -27,7 +28,8 @@ def command(
     ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 1.0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option(min=1)] = 1024,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="At most; the model's context may hold less.")] = 1024,
+    stop: Annotated[list[str] | None, typer.Option(help="A text that ends a response.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1...")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
@@ -46,15 +48,17 @@ def command(
     network, tokenizer = load_model(model, dtype, device)
     prompts = PromptTemplate(template or ("chat" if tokenizer.chat_template else "micro"))
     engine = NativeEngine(network, tokenizer, max_running=1)
-    sampling = Sampling(max_new_tokens, temperature, top_p, stop_ids=end_ids(network, tokenizer))
+    context: int = getattr(network.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+    sampling = Sampling(max_new_tokens, temperature, top_p, tuple(stop or ()), end_ids(network, tokenizer))
     for number, question in enumerate(_questions()):
         text, ids = prompts.render(question, tokenizer)
         answer = Answer(lambda some: response_text(some, tokenizer), opens_thinking(text), fold)
-        request = Request(number, ids, sampling, seed_for(seed, "chat", number))
+        fitting = replace(sampling, max_new_tokens=max(1, min(max_new_tokens, context - len(ids))))
+        request = Request(number, ids, fitting, seed_for(seed, "chat", number))
         [completion] = engine.generate([request], on_token=answer.on_token)
         answer.end()
         if completion.finish == "length":
-            print(f"(cut off after {max_new_tokens} tokens: --max-new-tokens)", file=sys.stderr)
+            print(f"(cut off after {len(completion.token_ids)} tokens)", file=sys.stderr)
 
 
 def _questions() -> Iterator[str]:

@@ -49,7 +49,6 @@ def command(
         )
 
 
-
 def _environment() -> dict[str, Any]:
     import os
     import platform

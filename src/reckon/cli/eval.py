@@ -21,7 +21,7 @@ from reckon.core.store import RunLock, append_jsonl, file_digest, write_json, wr
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from reckon.core.records import Problem, Rollout
+    from reckon.core.records import Rollout
     from reckon.tasks.base import Task
 
 SAMPLES, SETTINGS, SUMMARY = "samples.jsonl", "eval.yaml", "summary.json"
@@ -47,6 +47,7 @@ class EvalSettings(Strict):
     temperature: float
     top_p: float
     max_new_tokens: int
+    stop: list[str]
     seed: int
     device: str
     dtype: str
@@ -65,6 +66,7 @@ def command(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 1.0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    stop: Annotated[list[str] | None, typer.Option(help="A text that ends a response.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1...")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
@@ -96,6 +98,7 @@ def command(
         "temperature": temperature,
         "top_p": top_p,
         "max_new_tokens": max_new_tokens,
+        "stop": stop or [],
         "seed": seed,
         "device": device,
         "dtype": dtype,
@@ -105,7 +108,7 @@ def command(
 
 
 def _task(kind: str, settings: list[str], plugins: list[Path]) -> tuple[Task, dict[str, Any]]:
-    """The task and its settings."""
+    """The task, and its settings with all defaults."""
     from reckon.tasks.registry import build_task, load_plugin
 
     for path in plugins:
@@ -116,7 +119,8 @@ def _task(kind: str, settings: list[str], plugins: list[Path]) -> tuple[Task, di
         raise ConfigError(
             f"{foreign[0]!r} is not a part of an evaluation", where="--set", fix="Write --set task.KEY=VALUE"
         )
-    return build_task(tree["task"]), tree["task"]
+    built = build_task(tree["task"])
+    return built, {"kind": kind, **built.config.model_dump(mode="json")}
 
 
 def _claim(out: Path, wanted: EvalSettings) -> None:
@@ -129,9 +133,9 @@ def _claim(out: Path, wanted: EvalSettings) -> None:
             )
         write_text(path, to_yaml(wanted))
         return
-    held = parse(EvalSettings, load_yaml(path), str(path)).model_dump()
-    asked = wanted.model_dump()
-    changed = [f"{key} is {held[key]} there and {asked[key]} here" for key in asked if held[key] != asked[key]]
+    held, asked = _flat(parse(EvalSettings, load_yaml(path), str(path))), _flat(wanted)
+    keys = [key for key in {**held, **asked} if held.get(key) != asked.get(key)]
+    changed = [f"{key} is {held.get(key)} there and {asked.get(key)} here" for key in keys]
     if changed:
         raise ConfigError(
             "the folder holds an evaluation with other settings: " + "; ".join(changed),
@@ -141,41 +145,37 @@ def _claim(out: Path, wanted: EvalSettings) -> None:
         )
 
 
+def _flat(settings: EvalSettings) -> dict[str, Any]:
+    values = settings.model_dump()
+    return values | {f"task.{key}": value for key, value in values.pop("task").items()}
+
+
 def _evaluate(given: dict[str, Any], task: Task, out: Path) -> dict[str, Any]:
     """Generate what the folder does not hold yet; the figures of all of it."""
     from reckon.engine.base import Sampling
     from reckon.engine.native import NativeEngine
     from reckon.evals.runner import evaluate_to_file
     from reckon.models.load import end_ids, load_model
-    from reckon.models.template import PromptTemplate, response_text
+    from reckon.models.template import PromptTemplate
+    from reckon.rollout.sample import Sampler
 
     template = PromptTemplate(given["template"])
     problems = task.problems(given["split"])[: given["problems"]]
-    stop = Stop().install()
+    signals = Stop().install()
     model, tokenizer = load_model(given["model"], given["dtype"], given["device"])
     settings = parse(EvalSettings, {**given, "model_version": _version(model)}, "reckon eval")
-    sampling = Sampling(settings.max_new_tokens, settings.temperature, settings.top_p, (), end_ids(model, tokenizer))
-
-    def render(problem: Problem) -> tuple[str, list[int]]:
-        return template.render(problem.question, tokenizer)
-
-    def decode(ids: list[int]) -> str:
-        return response_text(ids, tokenizer)
-
+    sampling = Sampling(
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        stop=tuple(settings.stop),
+        stop_ids=end_ids(model, tokenizer),
+    )
+    sampler = Sampler(task, NativeEngine(model, tokenizer), tokenizer, template, sampling)
     with RunLock(out / "lock"), _progress(len(problems) * settings.samples) as show:
         _claim(out, settings)
         rollouts = evaluate_to_file(
-            out / SAMPLES,
-            task,
-            problems,
-            NativeEngine(model, tokenizer),
-            render,
-            decode,
-            sampling,
-            settings.samples,
-            settings.seed,
-            check=stop.check,
-            progress=show,
+            out / SAMPLES, sampler, problems, settings.samples, settings.seed, check=signals.check, progress=show
         )
         row = _row(rollouts, out / SAMPLES, settings.split)
         write_json(out / SUMMARY, row)

@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from reckon.core.errors import ConfigError
@@ -294,6 +294,8 @@ def _resolve(loc: tuple[int | str, ...], model_type: type[BaseModel]) -> tuple[l
 
 def _members(annotation: Any) -> list[Any]:
     """The alternatives of a type, without None; a type that is no union is its own only alternative."""
+    if isinstance(annotation, type) and issubclass(annotation, RootModel):
+        return _members(annotation.model_fields["root"].annotation)
     if get_origin(annotation) is Annotated:
         return _members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):

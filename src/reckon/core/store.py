@@ -39,7 +39,7 @@ _FULL = {code: os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.
 
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` by a UTF-8 file with this text; makes the folder if need be."""
-    _write_bytes(path, text.encode())
+    _write_bytes(path, _encoded(text))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -70,6 +70,11 @@ def _json(value: Any, indent: int | None = None) -> str:
         return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
+def _encoded(text: str) -> bytes:
+    # Half of a surrogate pair, which hostile text may hold, has no UTF-8; its escape is also what JSON wants.
+    return text.encode(errors="backslashreplace")
+
+
 def _finite(value: Any) -> Any:
     """The same data with null for NaN and the infinities, which JSON cannot hold."""
     if isinstance(value, float):
@@ -96,7 +101,7 @@ def append_jsonl(path: Path, rows: Iterable[Row]) -> None:
     A torn last line, left by a writer that was killed, is removed first. The rows survive a kill at once and a
     power cut once the system has written them out; waiting for that at every step would cost more than it saves.
     """
-    data = "".join(_json(row) + "\n" for row in rows).encode()
+    data = _encoded("".join(_json(row) + "\n" for row in rows))
     with _disk(path, len(data)):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b", buffering=0) as file:

@@ -12,15 +12,14 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from tokenizers import AddedToken, pre_tokenizers
+from transformers import Qwen2Tokenizer
 
 from reckon.core.config import Strict
 from reckon.core.records import Problem, Rollout
 from reckon.core.seeds import seed_for
 from reckon.tasks.countdown import is_heldout, random_problem
 
-END = "<|end|>"
 PROMPT = "User: {question}\nAssistant:"
 
 WORDS = {
@@ -198,7 +197,7 @@ class Texts:
     """The corpus as a source of rollouts: every token but a text's first is a response token to learn."""
 
     mix: MicroText
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: Qwen2Tokenizer
     texts_per_step: int
     seed: int
 
@@ -214,23 +213,16 @@ class Texts:
         return rollouts
 
 
-def build_tokenizer(mix: MicroText, seed: int, vocab_size: int = 768) -> PreTrainedTokenizerFast:
-    """A byte-level BPE trained on the corpus: numbers up to 99 and common words are one token, any text encodes."""
-    pieces = r"\s?</?[a-z]+>|\s?\d{1,2}|\s?\p{Han}+[，。：]?|\s?[A-Za-z]+[.,:]?|\s?[^\s\w]|\s+|\w"
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(pieces), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[END],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    numbers = [" ".join(["", *map(str, range(100))]), "\n".join(map(str, range(100)))] * 50
-    tokenizer.train_from_iterator([*numbers, *(text_at(mix, seed, index) for index in range(3000))], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)
+def build_tokenizer() -> Qwen2Tokenizer:
+    """A byte-level tokenizer that encodes any text, in which a number up to 99 and each word of the corpus is one token.
+
+    The words are added tokens rather than BPE merges because ``transformers`` gives every Qwen2 model the Qwen2
+    pre-tokenizer, which would cut numbers into digits; added tokens are matched before it.
+    """
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Qwen2Tokenizer(vocab={token: index for index, token in enumerate(["<|endoftext|>", *letters])})
+    words = ["<think>", "</think>", "<answer>", "</answer>", "Make", "from", *"+-*/=()", *map(str, range(100))]
+    words += [word for script in WORDS.values() for kind in script.values() for word in kind]
+    tokens = ["User:", "\nAssistant:", *(f" {word}" for word in dict.fromkeys(words))]
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in tokens])
+    return tokenizer

@@ -56,7 +56,7 @@ class SlotCache(Cache):
         return like.new_zeros(self._rows, like.shape[1], self._positions, like.shape[3])
 
     def prefill(self, first_row: int, source_R: Tensor) -> None:
-        """The next forward is over prompts; row ``first_row + r`` gets the keys and values of prompt ``source_R[r]``."""
+        """The next forward is over prompts; row ``first_row + r`` gets keys and values of prompt ``source_R[r]``."""
         self._first_row, self._source_R = first_row, source_R
 
     def decode(self, row_R: Tensor, position_R: Tensor, used_positions: int) -> None:

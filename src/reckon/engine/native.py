@@ -12,10 +12,10 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ from reckon.engine.base import Completion, Engine, Request
 from reckon.engine.cache import ATTENTION, SlotCache, causal_mask, length_mask
 from reckon.engine.sampling import sample, uniforms
 from reckon.engine.stopping import StopMatcher
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 _ADMIT_SHARE = 16
 """Under load, requests are admitted when 1/16 of the rows are free: a prefill of 1 costs much the same as one of 16."""
@@ -175,11 +177,15 @@ class NativeEngine(Engine):
         for prompt, response in zip(prompts, responses, strict=True):
             self._check_tokens(prompt, len(response), "score")
             self._check_ids(response, "score")
-        texts = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
         budget = min(self._prefill_tokens, max(1, _SCORED_LOGITS // self._vocabulary))
-        scores: list[list[float]] = [[] for _ in texts]
+        scores: list[list[float]] = [[] for _ in responses]
+        texts = {
+            index: [*prompt, *response]
+            for index, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
+            if len(response) > 0
+        }
         with self._borrowed():
-            for batch in _micro_batches([len(text) for text in texts], budget):
+            for batch in _micro_batches({index: len(text) for index, text in texts.items()}, budget):
                 logp_UT = self._teacher_forced([texts[index] for index in batch], temperature).tolist()
                 for index, logp_T in zip(batch, logp_UT, strict=True):
                     start = len(prompts[index]) - 1
@@ -235,9 +241,8 @@ class NativeEngine(Engine):
             one = self._waiting.popleft()
             one.completion.version = self.version
             groups.setdefault(tuple(one.request.prompt_ids), []).append(one)
-        prompts = list(groups)
-        for batch in _micro_batches([len(prompt) for prompt in prompts], self._prefill_tokens):
-            self._prefill([prompts[index] for index in batch], [groups[prompts[index]] for index in batch])
+        for batch in _micro_batches({prompt: len(prompt) for prompt in groups}, self._prefill_tokens):
+            self._prefill(batch, [groups[prompt] for prompt in batch])
 
     def _prefill(self, prompts: list[tuple[int, ...]], members: list[list[_Running]]) -> None:
         """Append ``members`` to the rows, with the keys and values of their prompts' tokens but the last."""
@@ -359,14 +364,14 @@ class NativeEngine(Engine):
                 self._model.train()
 
 
-def _micro_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices in batches of similar lengths whose padded size stays within ``budget`` tokens (at least one each)."""
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+def _micro_batches(lengths: Mapping[_Key, int], budget: int) -> Iterator[list[_Key]]:
+    """The keys in batches of similar lengths whose padded size stays within ``budget`` tokens (at least one each)."""
+    batch: list[_Key] = []
+    for key in sorted(lengths, key=lengths.__getitem__, reverse=True):
         if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
             yield batch
             batch = []
-        batch.append(index)
+        batch.append(key)
     if batch:
         yield batch
 

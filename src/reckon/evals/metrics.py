@@ -93,9 +93,11 @@ def pass_at_1(groups: Judged) -> Estimate:
     problem counts once), 1/n when they are as good as independent. It is estimated from the spread of the
     per-problem means, and can be trusted only as far as several problems show the rarer outcome. So it is pulled
     towards 1 with the weight of half such a problem. At 0 or 1, where there is no spread to see, this leaves one
-    sample per problem. In simulations with 5 to 200 problems, 1 to 64 samples and pass rates from 0.05 to 0.95,
-    95% intervals made in this way hold the truth 93% to 98% of the time (up to 100% where fewer than about one
-    problem in the set is expected to show the rarer outcome); a t-interval falls below 80% there.
+    sample per problem.
+
+    In simulations (beta-binomial samples, 1 to 64 per problem, pass rates 0.05 to 0.95, intraclass correlations 0.02
+    to 0.7) it holds the truth 93% to 97% of the time from 60 problems on and 91% to 100%, mostly on the safe side,
+    with 5 to 30. A t-interval is down to 40% to 90% where few problems show the rarer outcome.
 
     Raises:
         DataError: no sample was judged.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -16,7 +17,7 @@ ENDINGS = {
     "done": "finished",
     "interrupted": "interrupted; the same command resumes it",
     "crashed": "crashed",
-    "failed": "stopped by a learning gate",
+    "failed": "stopped by an error",
 }
 
 
@@ -37,7 +38,7 @@ def status(run: RunFiles, now: float) -> dict[str, Any]:
     if not times:
         return found | {"state": "unknown", "says": "no sign of a start", "error": ""}
     steps = numbers(run.metrics, "time")
-    pace = median(later - earlier for earlier, later in zip(steps, steps[1:], strict=False)) if len(steps) > 1 else 0.0
+    pace = median(later - earlier for earlier, later in pairwise(steps)) if len(steps) > 1 else 0.0
     if now - times[-1] <= max(SILENT_S, 5 * pace):
         return found | {"state": "running", "says": "still running when this was written", "error": ""}
     return found | {"state": "killed", "says": "ended without a word: killed, or out of memory", "error": ""}
@@ -62,8 +63,9 @@ def answer(run: RunFiles, before: list[Rollout], after: list[Rollout]) -> dict[s
         after: the samples of the last one.
     """
     if len(run.evals) < 2:
-        have = "only one evaluation was" if run.evals else "no evaluation was"
-        return {"verdict": "unknown", "word": "Cannot say", "says": f"{have} recorded; it takes one before and one after."}
+        have = "only one" if run.evals else "no"
+        says = f"{have} evaluation was recorded; it takes one before and one after."
+        return {"verdict": "unknown", "word": "Cannot say", "says": says}
     first, last = run.evals[0], run.evals[-1]
     try:
         gain = paired_difference(before, after)
@@ -78,7 +80,9 @@ def answer(run: RunFiles, before: list[Rollout], after: list[Rollout]) -> dict[s
         return {"verdict": "yes", "word": "Yes", "says": f"{_from_to(first, last, 'rose')}: {measured}"}
     if gain.high < 0:
         return {"verdict": "no", "word": "No", "says": f"{_from_to(first, last, 'fell')}: {measured}"}
-    seen = f" A true gain of {100 * gain.detectable:.1f} points would most likely have shown."
+    seen = (
+        f" A true gain of {100 * gain.detectable:.1f} points would most likely have shown." if gain.detectable else ""
+    )
     return {"verdict": "unclear", "word": "No gain shown", "says": f"{_from_to(first, last)}: {measured}{seen}"}
 
 
@@ -93,18 +97,22 @@ def _points(share: float) -> str:
     return f"{100 * share:+.1f}".replace("-", "\u2212")
 
 
+CHANGES = [
+    ("mean_tokens", "responses became longer", "responses became shorter", "responses kept their length"),
+    ("reflections", "self-checks became more frequent", "self-checks became rarer", "self-checks stayed as frequent"),
+]
+SAME_WITHIN = 0.02
+
+
 def also(evals: list[Row]) -> str:
-    """What length and self-checks did from the first evaluation to the last, whichever way they went."""
+    """Which way length and self-checks went from the first evaluation to the last; changes below 2% are none."""
     said = []
-    for key, subject, unit in (("mean_tokens", "mean response length", " tokens"), ("reflections", "self-checks", "")):
+    for key, more, less, same in CHANGES:
         values = numbers((evals[0], evals[-1]) if len(evals) > 1 else (), key)
         if len(values) == 2:
-            first, last = values
-            change = last - first
-            verb = "stayed about the same," if abs(change) < 0.02 * abs(first) else "rose" if change > 0 else "fell"
-            per = " per response" if key == "reflections" else ""
-            said.append(f"{subject} {verb} from {first:.3g} to {last:.3g}{unit}{per}")
-    text = "; ".join(said)
+            change = values[1] - values[0]
+            said.append(same if abs(change) <= SAME_WITHIN * abs(values[0]) else more if change > 0 else less)
+    text = ", ".join(said)
     return text[:1].upper() + text[1:] + "." if text else ""
 
 

@@ -26,7 +26,7 @@ from reckon.report.viewer import clipped, pairs, rollout_steps
 from reckon.tasks.reflection import HAN_WORDS, LATIN_WORDS
 
 CHART_POINTS = 2_000
-SCRIPTS = ("dom.js", "charts.js", "viewer.js", "page.js")
+SCRIPTS = ("dom.js", "charts.js", "curves.js", "viewer.js", "page.js")
 
 
 def build_report(run_dir: Path) -> Path:
@@ -61,7 +61,7 @@ def collect(run: RunFiles, now: float) -> dict[str, Any]:
         "warnings": [_warning(event) for event in run.events if event.get("event") == "warning"][-200:],
         "rerun": {
             "command": _command(run),
-            "config": yaml.safe_dump(run.info, sort_keys=False, allow_unicode=True) if run.info else "",
+            "config": _config(run),
             "lineage": [_stage(row) for row in run.lineage],
         },
     }
@@ -82,7 +82,7 @@ def render(data: dict[str, Any]) -> str:
         "base-uri 'none'",
         "form-action 'none'",
     ]
-    title = f"{data['run']['name']}: {data['answer']['word']}, {data['answer']['says']}"
+    title = f"{data['run']['name']}. {data['answer']['word']}: {data['answer']['says']}"
     whole = Template((page / "template.html").read_text(encoding="utf-8")).substitute(
         csp="; ".join(policy), title=html.escape(title), style=style, script=script, data=embedded(data)
     )
@@ -116,11 +116,10 @@ def _samples(run: RunFiles, evaluation: Row | None) -> list[Rollout]:
     file = evaluation.get("file") if evaluation else None
     if not isinstance(file, str):
         return []
-    path = (run.path / file).resolve()
-    if not path.is_relative_to(run.path.resolve()):
-        run.notes.append(f"The samples at {file} lie outside the run folder and are not shown.")
+    if Path(file).is_absolute() or ".." in Path(file).parts:
+        run.notes.append(f"The samples at {clipped(file, 200)} lie outside the run folder and are not shown.")
         return []
-    return run.rollouts(path)
+    return run.rollouts(run.path / file)
 
 
 def _about(run: RunFiles) -> Row:
@@ -128,7 +127,7 @@ def _about(run: RunFiles) -> Row:
     config = config if isinstance(config, dict) else {}
     versions = run.info.get("versions")
     return {
-        "name": run.path.resolve().name,
+        "name": run.path.name,
         "recipe": _short(run.info.get("recipe")),
         "stage": run.stage.name if run.stage else None,
         "model": _short(config.get("model")),
@@ -184,8 +183,13 @@ def _warning(event: Row) -> Row:
 
 
 def _command(run: RunFiles) -> str:
-    return f"reckon run {run.info.get('recipe', 'RECIPE')} --out NEW_FOLDER --set seed={run.info.get('seed', 0)}"
+    made_up = f"reckon run {run.info.get('recipe', 'RECIPE')} --set seed={run.info.get('seed', 0)}"
+    return clipped(str(run.info.get("command") or made_up))
+
+
+def _config(run: RunFiles) -> str:
+    return clipped(yaml.safe_dump(run.info, sort_keys=False, allow_unicode=True), 100_000) if run.info else ""
 
 
 def _stage(row: Row) -> Row:
-    return {key: row.get(key) for key in ("name", "kind", "config_digest", "inputs", "outputs", "started", "ended")}
+    return {key: row.get(key) for key in ("name", "kind", "config_digest", "inputs", "outputs")}

@@ -100,7 +100,8 @@ def absent_verdicts(metrics: list[Row], evals: list[Row]) -> Finding:
     """A sample its verifier could not judge is dropped; many of them bias what is learnt and what is measured."""
     name = "Absent verdicts"
     absent = total = 0.0
-    for row in metrics:
+    judged = numbers(metrics, "accuracy")  # text that is only imitated has no verdicts to miss
+    for row in metrics if judged else []:
         count, generated, mean = (number(row.get(key)) for key in ("absent", "generated_tokens", "tokens"))
         if count is not None and generated and mean:
             absent, total = absent + count, total + generated / mean
@@ -113,7 +114,7 @@ def absent_verdicts(metrics: list[Row], evals: list[Row]) -> Finding:
     evidence = f"{absent:.0f} of about {total:,.0f} responses could not be judged (threshold {ABSENT_SHARE:.0%})."
     if absent <= ABSENT_SHARE * total:
         return Finding(name, "clear", evidence)
-    return Finding(name, "found", evidence, "Read their reasons in the viewer; raise the verifier's time limit or fix it.")
+    return Finding(name, "found", evidence, "Read their reasons in the viewer; fix the verifier, or give it more time.")
 
 
 def overfitting(metrics: list[Row], evals: list[Row]) -> Finding:

@@ -48,7 +48,7 @@ class RunFiles:
             except (AttributeError, KeyError, TypeError):
                 bad += 1
         if bad:
-            self.notes.append(f"{bad} records of {path.name} were not readable and are left out.")
+            self.notes.append(f"{path.relative_to(self.path)} has lines that are no rollouts, left out here: {bad}.")
         return found
 
     def rows(self, path: Path) -> list[Row]:
@@ -75,14 +75,17 @@ def read_run(path: Path) -> RunFiles:
             why="It holds neither run.yaml nor events.jsonl nor stages.",
             fix="Give the folder that `reckon run --out` made",
         )
-    run = RunFiles(path)
+    run = RunFiles(path.resolve())
+    path = run.path
     run.info = _mapping(run, path / "run.yaml")
-    run.lineage = [row for row in _mapping(run, path / "lineage.json").get("stages") or [] if isinstance(row, dict)]
+    if (path / "lineage.json").exists():  # written last: its absence is nothing to remark on
+        stages = _mapping(run, path / "lineage.json").get("stages") or []
+        run.lineage = [row for row in stages if isinstance(row, dict)]
     run.events = run.rows(path / "events.jsonl")
-    stages = [folder for folder in sorted(path.glob("stages/*")) if (folder / "metrics.jsonl").is_file()]
-    run.stage = stages[-1] if stages else next(iter(sorted(path.glob("stages/*"), reverse=True)), None)
-    if len(stages) > 1:
-        run.notes.append(f"This run has {len(stages)} stages with metrics; the report shows {stages[-1].name}.")
+    measured = [folder for folder in sorted(path.glob("stages/*")) if (folder / "metrics.jsonl").is_file()]
+    run.stage = measured[-1] if measured else next(iter(sorted(path.glob("stages/*"), reverse=True)), None)
+    if len(measured) > 1:
+        run.notes.append(f"This run has {len(measured)} stages with metrics; the report shows {measured[-1].name}.")
     if run.stage is not None:
         run.metrics = _latest_by_step(run.rows(run.stage / "metrics.jsonl"))
     run.evals = _evals(run)

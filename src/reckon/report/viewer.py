@@ -10,6 +10,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ STEPS_WANTED = 20
 TOKENS_PER_SAMPLE = 3_000
 CHARACTERS_PER_SAMPLE = 12_000
 PAIRS_PER_KIND = 4
+CHANGES = ("wrong-right", "right-wrong", "wrong-wrong", "right-right")
 
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
@@ -82,7 +84,7 @@ class Pieces:
 
 
 def _byte_of_character() -> dict[str, int]:
-    """Byte-level BPE writes each byte as one printable character: those of Latin-1 as they are, the rest from U+0100."""
+    """How byte-level BPE writes bytes: the printable ones of Latin-1 as they are, the rest from U+0100 on."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     rest = [byte for byte in range(256) if byte not in set(plain)]
     return {chr(byte): byte for byte in plain} | {chr(0x100 + i): byte for i, byte in enumerate(rest)}
@@ -101,17 +103,17 @@ def kind_of(rollout: Rollout) -> str:
 def pairs(before: list[Rollout], after: list[Rollout]) -> dict[str, Any] | None:
     """The same problem and sample number, before and after: counts of each change and evenly chosen examples."""
     first = {(rollout.problem.id, rollout.sample): rollout for rollout in before}
-    found: dict[str, list[tuple[Rollout, Rollout]]] = defaultdict(list)
+    found: dict[str, list[tuple[Rollout, Rollout]]] = {kind: [] for kind in CHANGES}
     for rollout in after:
         partner = first.get((rollout.problem.id, rollout.sample))
         if partner is not None and "absent" not in (kind_of(partner), kind_of(rollout)):
             found[f"{kind_of(partner)}-{kind_of(rollout)}"].append((partner, rollout))
-    if not found:
+    if not any(found.values()):
         return None
     examples = []
-    for kind in ("wrong-right", "right-wrong", "wrong-wrong", "right-right"):
-        one_per_problem = list({pair[0].problem.id: pair for pair in found[kind]}.values())
-        chosen = sorted(index for index, _ in zip(spread(len(one_per_problem)), range(PAIRS_PER_KIND), strict=False))
+    for kind, changed in found.items():
+        one_per_problem = list({pair[0].problem.id: pair for pair in changed}.values())
+        chosen = sorted(islice(spread(len(one_per_problem)), PAIRS_PER_KIND))
         for old, new in (one_per_problem[index] for index in chosen):
             question = clipped(old.problem.question)
             examples.append({"kind": kind, "question": question, "before": _answer(old), "after": _answer(new)})
@@ -145,9 +147,11 @@ def rollout_steps(run: RunFiles) -> dict[str, Any]:
         steps.append(step)
     steps = sorted((step for step in steps if step["groups"]), key=lambda step: step["step"])
     without = sum(step["groups_on_disk"] - len(step["groups"]) for step in steps)
+    if not steps:
+        return {"steps": [], "pieces": {}, "note": "No rollouts were recorded."}
     note = f"{len(steps)} of {len(files)} steps on disk are shown, evenly chosen"
     note += f"; {without} groups of these steps were left out to keep this file small." if without else "."
-    if pieces is None and steps:
+    if pieces is None:
         note += " No checkpoint has a tokenizer, so responses are shown as text, not token by token."
     return {"steps": steps, "pieces": pieces.seen if pieces else {}, "note": note}
 

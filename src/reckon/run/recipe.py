@@ -102,14 +102,12 @@ class PretrainRecipe(Recipe):
     Attributes:
         text: the mixture of the corpus.
         texts_per_step: texts of one optimiser update.
-        vocab_size: the most tokens the tokenizer may have.
     """
 
     kind: Literal["pretrain"]
     architecture: Architecture = Architecture()
     text: MicroText = MicroText()
     texts_per_step: int = Field(64, ge=1)
-    vocab_size: int = Field(768, ge=300)
 
 
 class AnyRecipe(RootModel[Annotated[RLRecipe | PretrainRecipe, Field(discriminator="kind")]]):

@@ -146,7 +146,7 @@ class Run:
         if isinstance(self.recipe, RLRecipe):
             model, tokenizer = load_model(self.recipe.model, dtype=self.recipe.dtype, device=self.recipe.device)
             return model, tokenizer, self.recipe.algorithm, self.recipe.model
-        tokenizer = build_tokenizer(self.recipe.text, self.recipe.seed, self.recipe.vocab_size)
+        tokenizer = build_tokenizer()
         shape = self.recipe.architecture
         torch.manual_seed(self.recipe.seed)
         config = Qwen2Config(

@@ -213,7 +213,7 @@ class Train:
         self.events.emit("warning", 0, code="checkpoint", message=message)
 
     def _keep(self, step: int, rollouts: list[Rollout]) -> None:
-        ids = list(dict.fromkeys(rollout.problem.id for rollout in rollouts))[: self.keep_groups]
+        ids = list(dict.fromkeys(rollout.problem.id for rollout in rollouts if rollout.verdict))[: self.keep_groups]
         rows = [rollout.to_dict() for rollout in rollouts if rollout.problem.id in ids]
         if rows:
             path = self.folder / "rollouts" / f"step-{step:06d}.jsonl"

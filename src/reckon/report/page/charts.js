@@ -1,7 +1,7 @@
 /* Small multiples with one shared crosshair: pointing at a step in one chart reads all of them at that step. */
 
 const HEIGHT = 168;
-const MARGIN = { left: 44, right: 12, top: 10, bottom: 22 };
+const MARGIN = { left: 48, right: 12, top: 10, bottom: 22 };
 const CHARTS_DRAWN = [];
 
 /** A chart: {title, says, axis, percent, log, zero, stacked, wide, series: [{label, x, y, low, high, marks}], flags}.
@@ -9,17 +9,35 @@ const CHARTS_DRAWN = [];
 function addChart(parent, spec) {
   const legend = el("p", { class: "legend" });
   const svg = el("svg", { class: "plot", role: "img", tabindex: 0, "aria-label": describe(spec) });
-  parent.append(el("figure", { class: spec.wide ? "chart wide" : "chart" }, el("figcaption", {}, el("h4", {}, spec.title), spec.says ? el("span", { class: "says" }, spec.says) : null, legend), svg));
+  parent.append(
+    el(
+      "figure",
+      { class: spec.wide ? "chart wide" : "chart" },
+      el(
+        "figcaption",
+        {},
+        el("h4", {}, spec.title),
+        spec.says ? el("span", { class: "says" }, spec.says) : null,
+        legend,
+      ),
+      svg,
+    ),
+  );
   const readouts = spec.series.map((series, i) => {
     const value = el("b", {});
     legend.append(el("span", { class: `key s${i + 1}` }, swatch(series, i, spec.stacked), series.label + " ", value));
     return value;
   });
   const chart = { spec: { axis: "step", ...spec }, svg, readouts, cursor: null, scale: null };
-  svg.addEventListener("pointermove", (event) => pointAt(chart.scale.step(event.clientX - svg.getBoundingClientRect().left), chart.spec.axis));
+  svg.addEventListener("pointermove", (event) =>
+    pointAt(chart.scale.step(event.clientX - svg.getBoundingClientRect().left), chart.spec.axis),
+  );
   svg.addEventListener("pointerleave", () => pointAt(null));
   svg.addEventListener("focus", () => legend.setAttribute("aria-live", "polite"));
-  svg.addEventListener("blur", () => { legend.removeAttribute("aria-live"); pointAt(null); });
+  svg.addEventListener("blur", () => {
+    legend.removeAttribute("aria-live");
+    pointAt(null);
+  });
   svg.addEventListener("keydown", (event) => moveCursor(chart, event));
   CHARTS_DRAWN.push(chart);
   draw(chart);
@@ -38,7 +56,9 @@ const pointed = ({ spec }) => (POINTED?.axis === spec.axis ? POINTED.step : null
 function moveCursor(chart, event) {
   const xs = longest(chart.spec).x;
   const at = pointed(chart) === null ? xs.length - 1 : nearest(xs, pointed(chart));
-  const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: xs.length - 1, PageUp: at - 10, PageDown: at + 10 }[event.key];
+  const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: xs.length - 1, PageUp: at - 10, PageDown: at + 10 }[
+    event.key
+  ];
   if (event.key === "Escape") pointAt(null);
   if (to === undefined) return;
   event.preventDefault();
@@ -64,7 +84,8 @@ function readAt({ spec, readouts, cursor, scale }, step) {
     if (series.marks && step !== null && at >= 0 && series.x[at] !== step) text += ` at ${series.x[at]}`;
     readouts[i].textContent = text;
     const dot = cursor.dots[i];
-    if (step === null || value === null || spec.stacked || (spec.log && value <= 0)) return dot.setAttribute("visibility", "hidden");
+    if (step === null || value === null || spec.stacked || (spec.log && value <= 0))
+      return dot.setAttribute("visibility", "hidden");
     dot.setAttribute("visibility", "inherit");
     dot.setAttribute("cx", scale.x(series.x[at]));
     dot.setAttribute("cy", scale.y(value));
@@ -82,7 +103,15 @@ function draw(chart) {
   else spec.series.forEach((series, i) => drawSeries(svg, series, i, scale, spec));
   for (const step of spec.flags || []) {
     svg.append(el("path", { class: "flag", d: `M${scale.x(step)} ${MARGIN.top - 4}l4 -6h-8z` }));
-    svg.append(el("line", { class: "flagline", x1: scale.x(step), x2: scale.x(step), y1: MARGIN.top - 4, y2: HEIGHT - MARGIN.bottom }));
+    svg.append(
+      el("line", {
+        class: "flagline",
+        x1: scale.x(step),
+        x2: scale.x(step),
+        y1: MARGIN.top - 4,
+        y2: HEIGHT - MARGIN.bottom,
+      }),
+    );
   }
   const line = el("line", { class: "cross", y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom });
   const label = el("text", { class: "tick", y: MARGIN.top + 4 });
@@ -94,13 +123,18 @@ function draw(chart) {
 
 function scales(spec, width) {
   const xs = spec.series.flatMap((series) => [series.x[0], series.x[series.x.length - 1]]);
-  const [x0, x1] = [Math.min(...xs), Math.max(...xs, Math.min(...xs) + 1)];
+  const pad = spec.stacked ? 0.5 : 0; // a bar is one step wide
+  const x0 = Math.min(...xs) - pad;
+  const x1 = Math.max(...xs, x0 + 1 - pad) + pad;
   let values = spec.stacked ? totals(spec) : spec.series.flatMap((s) => [...s.y, ...(s.low || []), ...(s.high || [])]);
   values = values.filter((value) => value !== null && (!spec.log || value > 0));
   let low = values.reduce((a, b) => Math.min(a, b), Infinity);
   let high = values.reduce((a, b) => Math.max(a, b), -Infinity);
   if (spec.zero && low > 0) low = 0;
-  if (low === high) [low, high] = spec.log ? [low / 2, high * 2] : [low === 0 ? 0 : low - Math.abs(low) / 2, high + (Math.abs(high) / 2 || 1)];
+  if (low === high)
+    [low, high] = spec.log
+      ? [low / 2, high * 2]
+      : [low === 0 ? 0 : low - Math.abs(low) / 2, high + (Math.abs(high) / 2 || 1)];
   if (!spec.log) high += 0.04 * (high - low);
   if (spec.percent && high > 0.85) high = 1;
   const [inner, tall] = [width - MARGIN.left - MARGIN.right, HEIGHT - MARGIN.top - MARGIN.bottom];
@@ -108,14 +142,19 @@ function scales(spec, width) {
   const xOf = (step) => MARGIN.left + (inner * (step - x0)) / (x1 - x0);
   const longestX = longest(spec).x;
   return {
-    width, x0, x1, low, high, x: xOf,
+    width,
+    x0,
+    x1,
+    low,
+    high,
+    x: xOf,
     y: (value) => MARGIN.top + tall * (1 - (t(value) - t(low)) / (t(high) - t(low))),
     step: (pixel) => longestX[nearest(longestX, x0 + ((pixel - MARGIN.left) / inner) * (x1 - x0))],
   };
 }
 
 function drawAxes(svg, spec, scale) {
-  const format = spec.percent ? (value) => Number((100 * value).toPrecision(3)) + "%" : (value) => (Math.abs(value) < 0.001 ? figure(value) : String(Number(value.toPrecision(3)).toLocaleString("en", { maximumFractionDigits: 4 })));
+  const format = spec.percent ? (value) => Number((100 * value).toPrecision(3)) + "%" : tickLabel;
   for (const value of spec.log ? decades(scale.low, scale.high) : niceTicks(scale.low, scale.high)) {
     const y = scale.y(value);
     svg.append(el("line", { class: "grid", x1: MARGIN.left, x2: scale.width - MARGIN.right, y1: y, y2: y }));
@@ -124,15 +163,29 @@ function drawAxes(svg, spec, scale) {
   svg.append(el("text", { class: "tick", x: MARGIN.left - 7, y: HEIGHT - 6, "text-anchor": "end" }, spec.axis));
   const steps = niceTicks(scale.x0, scale.x1, Math.max(3, Math.floor(scale.width / 70))).filter(Number.isInteger);
   for (const step of steps) {
-    svg.append(el("text", { class: "tick", x: scale.x(step), y: HEIGHT - 6, "text-anchor": "middle" }, step.toLocaleString("en")));
+    svg.append(
+      el(
+        "text",
+        { class: "tick", x: scale.x(step), y: HEIGHT - 6, "text-anchor": "middle" },
+        step.toLocaleString("en"),
+      ),
+    );
   }
+}
+
+function tickLabel(value) {
+  const size = Math.abs(value);
+  if (size && size < 0.001) return power(value);
+  return size >= 10000 ? Number((value / 1000).toPrecision(3)) + "k" : Number(value.toPrecision(3)).toLocaleString("en");
 }
 
 function drawSeries(svg, series, i, scale, spec) {
   const usable = (value) => value !== null && (!spec.log || value > 0);
   const points = series.x.map((x, at) => [x, series.y[at]]).filter(([, y]) => usable(y));
   if (series.low) {
-    const edges = series.x.map((x, at) => [x, series.low[at], series.high[at]]).filter((edge) => usable(edge[1]) && usable(edge[2]));
+    const edges = series.x
+      .map((x, at) => [x, series.low[at], series.high[at]])
+      .filter((edge) => usable(edge[1]) && usable(edge[2]));
     const top = edges.map(([x, , high]) => `${scale.x(x)} ${scale.y(high)}`);
     const bottom = edges.map(([x, low]) => `${scale.x(x)} ${scale.y(low)}`).reverse();
     if (edges.length > 1) svg.append(el("path", { class: `band s${i + 1}`, d: `M${[...top, ...bottom].join("L")}Z` }));
@@ -144,21 +197,27 @@ function drawSeries(svg, series, i, scale, spec) {
     for (const [x, y] of points) svg.append(marker(scale.x(x), scale.y(y), i));
     return;
   }
-  svg.append(el("path", { class: `raw s${i + 1}`, d: points.map(([x, y]) => `M${scale.x(x).toFixed(1)} ${scale.y(y).toFixed(1)}h0`).join("") }));
+  svg.append(
+    el("path", {
+      class: `raw s${i + 1}`,
+      d: points.map(([x, y]) => `M${scale.x(x).toFixed(1)} ${scale.y(y).toFixed(1)}h0`).join(""),
+    }),
+  );
   svg.append(el("path", { class: `line s${i + 1} dash${i + 1}`, d: polyline(smoothed(points, spec.log), scale) }));
 }
 
 function drawStack(svg, spec, scale) {
   const xs = spec.series[0].x;
-  const step = Math.max(1, Math.ceil(xs.length / (scale.width - MARGIN.left - MARGIN.right)) * 1);
-  const wide = Math.max(0.6, ((scale.width - MARGIN.left - MARGIN.right) / Math.max(1, xs.length / step)) * 0.82);
+  const inner = scale.width - MARGIN.left - MARGIN.right;
+  const step = Math.ceil(xs.length / inner);
+  const wide = Math.max(0.6, (0.82 * inner * step) / (scale.x1 - scale.x0));
   const base = xs.map(() => 0);
   spec.series.forEach((series, i) => {
     let path = "";
     for (let at = 0; at < xs.length; at += step) {
       const value = series.y[at] || 0;
       const [y0, y1] = [scale.y(base[at]), scale.y(base[at] + value)];
-      if (value > 0) path += `M${(scale.x(xs[at]) - wide / 2).toFixed(1)} ${y0.toFixed(1)}h${wide.toFixed(1)}V${y1.toFixed(1)}h-${wide.toFixed(1)}z`;
+      if (value > 0) path += `M${scale.x(xs[at]) - wide / 2} ${y0}h${wide}V${y1}h${-wide}z`;
       base[at] += value;
     }
     svg.append(el("path", { class: `stack s${i + 1}`, d: path }));
@@ -179,7 +238,9 @@ function swatch(series, i, stacked) {
 }
 
 function polyline(points, scale) {
-  return points.length ? "M" + points.map(([x, y]) => `${scale.x(x).toFixed(1)} ${scale.y(y).toFixed(1)}`).join("L") : "";
+  return points.length
+    ? "M" + points.map(([x, y]) => `${scale.x(x).toFixed(1)} ${scale.y(y).toFixed(1)}`).join("L")
+    : "";
 }
 
 /** A Gaussian-weighted moving mean over a fortieth of the points to each side (of logarithms on a log axis). */
@@ -203,7 +264,8 @@ function niceTicks(low, high, wanted = 4) {
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * unit).find((size) => size >= rough);
   const ticks = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high * (1 + 1e-9) + 1e-12; k++) ticks.push(Number((k * step).toPrecision(12)));
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high * (1 + 1e-9) + 1e-12; k++)
+    ticks.push(Number((k * step).toPrecision(12)));
   return ticks;
 }
 
@@ -213,7 +275,8 @@ function decades(low, high) {
   const factors = last - first > 2 ? [1] : [1, 2, 5];
   const every = Math.max(1, Math.ceil((last - first) / 5));
   const ticks = [];
-  for (let exponent = first; exponent <= last; exponent += every) ticks.push(...factors.map((factor) => Number((factor * 10 ** exponent).toPrecision(3))));
+  for (let exponent = first; exponent <= last; exponent += every)
+    ticks.push(...factors.map((factor) => Number((factor * 10 ** exponent).toPrecision(3))));
   return ticks.filter((tick) => tick >= low && tick <= high);
 }
 
@@ -221,7 +284,8 @@ function nearest(xs, x) {
   let [low, high] = [0, xs.length - 1];
   while (high - low > 1) {
     const middle = (low + high) >> 1;
-    if (xs[middle] > x) high = middle; else low = middle;
+    if (xs[middle] > x) high = middle;
+    else low = middle;
   }
   return Math.abs(xs[high] - x) < Math.abs(xs[low] - x) ? high : low;
 }

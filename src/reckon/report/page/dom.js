@@ -18,7 +18,9 @@ function el(tag, attributes = {}, ...children) {
 
 /** Append children as el does. */
 function add(node, ...children) {
-  node.append(...children.filter((child) => child !== null && child !== undefined).map((c) => (c.nodeType ? c : String(c))));
+  node.append(
+    ...children.filter((child) => child !== null && child !== undefined).map((c) => (c.nodeType ? c : String(c))),
+  );
   return node;
 }
 
@@ -44,12 +46,24 @@ function figure(value) {
   return value.toFixed(size >= 10 ? 1 : size >= 1 ? 2 : 3);
 }
 
-const SUPERSCRIPT = { "-": "\u207b", 0: "\u2070", 1: "\u00b9", 2: "\u00b2", 3: "\u00b3", 4: "\u2074", 5: "\u2075", 6: "\u2076", 7: "\u2077", 8: "\u2078", 9: "\u2079" };
+const SUPERSCRIPT = {
+  "-": "\u207b",
+  0: "\u2070",
+  1: "\u00b9",
+  2: "\u00b2",
+  3: "\u00b3",
+  4: "\u2074",
+  5: "\u2075",
+  6: "\u2076",
+  7: "\u2077",
+  8: "\u2078",
+  9: "\u2079",
+};
 
 function power(value) {
   const [mantissa, exponent] = value.toExponential(1).split("e");
   const raised = [...String(Number(exponent))].map((digit) => SUPERSCRIPT[digit]).join("");
-  return (mantissa === "1.0" ? "" : mantissa + "\u00d7") + "10" + raised;
+  return (mantissa === "1.0" ? "" : Number(mantissa) + "\u00d7") + "10" + raised;
 }
 
 function duration(seconds) {
@@ -63,13 +77,17 @@ function duration(seconds) {
 /** A row of radio buttons styled as quiet tabs. options: [{value, label, count}]. */
 function choice(name, legend, options, chosen, onChange) {
   return el(
-    "fieldset", { class: "choice" }, el("legend", {}, legend),
+    "fieldset",
+    { class: "choice" },
+    el("legend", {}, legend),
     ...options.map(({ value, label, count }) =>
       el(
-        "label", {},
+        "label",
+        {},
         el("input", { type: "radio", name, value, checked: value === chosen, change: () => onChange(value) }),
         el("span", {}, label, count === undefined ? null : el("b", {}, " " + count)),
-      )),
+      ),
+    ),
   );
 }
 
