@@ -109,7 +109,7 @@ def command(
 
 def _task(kind: str, settings: list[str], plugins: list[Path]) -> tuple[Task, dict[str, Any]]:
     """The task, and its settings with all defaults."""
-    from reckon.tasks.registry import build_task, load_plugin
+    from reckon.tasks.registry import build_task, load_plugin, resolved
 
     for path in plugins:
         load_plugin(path)
@@ -120,7 +120,7 @@ def _task(kind: str, settings: list[str], plugins: list[Path]) -> tuple[Task, di
             f"{foreign[0]!r} is not a part of an evaluation", where="--set", fix="Write --set task.KEY=VALUE"
         )
     built = build_task(tree["task"])
-    return built, {"kind": kind, **built.config.model_dump(mode="json")}
+    return built, resolved(built)
 
 
 def _claim(out: Path, wanted: EvalSettings) -> None:

@@ -115,6 +115,11 @@ def append_jsonl(path: Path, rows: Iterable[Row]) -> None:
                 raise
 
 
+def write_jsonl(path: Path, rows: Iterable[Row]) -> None:
+    """Replace ``path`` by one JSON object per line, strict as in :func:`write_json`."""
+    write_text(path, "".join(_json(row) + "\n" for row in rows))
+
+
 def _mend(fd: int) -> int:
     """Make an open JSONL file end in a line break; returns its length in bytes."""
     end = os.fstat(fd).st_size

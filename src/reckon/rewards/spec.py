@@ -5,34 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from reckon.core.config import Strict
 from reckon.core.errors import ConfigError
 from reckon.core.records import Rollout
 from reckon.rewards.rules import Script, accuracy, format_reward, language
 from reckon.tasks.answer import THINK
 
 
-class LanguagePart(BaseModel):
+class LanguagePart(Strict):
     """The language consistency part: its weight, and the script the thinking should be written in."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    weight: float = Field(gt=0, allow_inf_nan=False)
+    weight: float = Field(gt=0)
     script: Script
 
 
-class RewardSpec(BaseModel):
+class RewardSpec(Strict):
     """The weights of the reward's parts, each of which lies in [0, 1].
 
     A wrong answer must not earn as much as a right one by its form alone; weights that would let it are refused
     with a ConfigError unless ``allow_dominated`` is set. (R1 gives accuracy and format equal weights.)
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    accuracy: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    format: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    accuracy: float = Field(default=1.0, ge=0)
+    format: float = Field(default=0.1, ge=0)
     language: LanguagePart | None = None
     allow_dominated: bool = False
 

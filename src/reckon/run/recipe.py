@@ -18,6 +18,7 @@ from reckon.rewards.spec import RewardSpec
 from reckon.rollout.collect import RolloutConfig
 from reckon.stages.evaluate import EvalConfig
 from reckon.stages.train import CheckpointConfig
+from reckon.tasks.registry import build_task, resolved
 
 
 class Recipe(Strict):
@@ -135,6 +136,8 @@ def read_recipe(name: str, settings: list[str]) -> RLRecipe | PretrainRecipe:
     """A shipped recipe or a file, with ``--set`` applied. Raises ConfigError listing every problem."""
     path = recipe_path(name)
     tree: Tree = apply_overrides(load_yaml(path), settings)
+    if isinstance(tree.get("task"), dict):
+        tree["task"] = resolved(build_task(tree["task"], f"{path}: task"))
     return parse(AnyRecipe, tree, str(path)).root
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,7 +59,7 @@ class HeldOut:
         start = time.perf_counter()
         rollouts = self.sampler.ask(self.problems, self.samples, (self.seed, "eval"), check=self.check)
         path = self.folder / "evals" / f"step-{step:06d}.jsonl"
-        store.write_text(path, "".join(json.dumps(r.to_dict(), ensure_ascii=False) + "\n" for r in rollouts))
+        store.write_jsonl(path, (rollout.to_dict() for rollout in rollouts))
         payload = {
             "split": "heldout",
             **summarise(rollouts),

@@ -149,7 +149,7 @@ class Train:
         if not report["skipped"]:
             return
         dump = self.folder / "refused" / f"step-{step:06d}.jsonl"
-        store.write_text(dump, "".join(json.dumps(rollout.to_dict()) + "\n" for rollout in rollouts))
+        store.write_jsonl(dump, (rollout.to_dict() for rollout in rollouts))
         what = f"update refused: loss {report['loss']:g}, gradient norm {report['grad_norm']:g}; batch kept in {dump.name}"
         self.events.emit("warning", step, code="update_refused", message=what)
         if self.refused >= REFUSED_IN_A_ROW:
@@ -214,10 +214,9 @@ class Train:
 
     def _keep(self, step: int, rollouts: list[Rollout]) -> None:
         ids = list(dict.fromkeys(rollout.problem.id for rollout in rollouts if rollout.verdict))[: self.keep_groups]
-        rows = [rollout.to_dict() for rollout in rollouts if rollout.problem.id in ids]
-        if rows:
+        if ids:
             path = self.folder / "rollouts" / f"step-{step:06d}.jsonl"
-            store.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+            store.write_jsonl(path, (rollout.to_dict() for rollout in rollouts if rollout.problem.id in ids))
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:

@@ -6,15 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from reckon.core.config import Strict
 from reckon.core.records import Problem, Verdict
 
 
-class TaskConfig(BaseModel):
+class TaskConfig(Strict):
     """The settings of a task; a task with settings of its own subclasses this inside itself as ``Config``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Task(ABC):

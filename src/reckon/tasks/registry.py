@@ -8,13 +8,11 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import ValidationError
-
+from reckon.core.config import Tree, parse
 from reckon.core.errors import ConfigError
 from reckon.tasks.base import Task, TaskConfig
 from reckon.tasks.countdown import CountdownTask
@@ -23,28 +21,30 @@ from reckon.tasks.gsm8k import Gsm8kTask
 TASKS: dict[str, type[Task]] = {task.kind: task for task in (CountdownTask, Gsm8kTask)}
 
 
-def build_task(settings: Mapping[str, Any]) -> Task:
+def build_task(settings: Tree, source: str = "task") -> Task:
     """The task that ``settings`` describe: ``kind`` and the settings of that kind's ``Config``.
+
+    Args:
+        source: names the settings in errors about what has no line of its own.
 
     Raises:
         ConfigError: no such kind or setting (the nearest valid one is named), or a value that is not allowed.
     """
-    values = dict(settings)
-    kind = values.pop("kind", None)
+    kind = settings.get("kind")
+    choices = f"Use one of: {', '.join(sorted(TASKS))}; a task of your own comes in by --plugin FILE"
     if kind is None:
-        raise ConfigError("no kind is given", where="task", fix=f"Set task.kind to one of: {', '.join(sorted(TASKS))}")
+        raise ConfigError("no task.kind is given", where=source, fix=choices)
     if not isinstance(kind, str) or kind not in TASKS:
-        raise ConfigError(
-            f"there is no task {kind!r}{_nearest(str(kind), TASKS)}",
-            where="task.kind",
-            fix=f"Use one of: {', '.join(sorted(TASKS))}; a task of your own comes in by --plugin FILE",
-        )
+        near = difflib.get_close_matches(str(kind), list(TASKS), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"there is no task {kind!r}{hint}", where=source, fix=choices)
     task = TASKS[kind]
-    try:
-        config = task.Config(**values)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, task), where=f"task ({kind})") from error
-    return task(config)
+    return task(parse(task.Config, {key: value for key, value in settings.items() if key != "kind"}, f"{source} ({kind})"))
+
+
+def resolved(task: Task) -> dict[str, Any]:
+    """The task's settings with all defaults, as :func:`build_task` takes them."""
+    return {"kind": task.kind, **task.config.model_dump(mode="json")}
 
 
 def load_plugin(path: str | Path) -> list[str]:
@@ -104,21 +104,3 @@ def _require_complete(task: type[Task], where: str) -> None:
         raise ConfigError("the task has no kind", where=where, fix='Add a line such as: kind = "my-task"')
     if not (inspect.isclass(task.Config) and issubclass(task.Config, TaskConfig)):
         raise ConfigError("Config is not a subclass of reckon.tasks.TaskConfig", where=where)
-
-
-def _explain(error: ValidationError, task: type[Task]) -> str:
-    problems = []
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            valid = task.Config.model_fields
-            problems.append(f"{key!r} is not a setting{_nearest(key, valid)} (settings: {', '.join(valid) or 'none'})")
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            problems.append(f"{key}: {message}" if key else message)
-    return "; ".join(problems)
-
-
-def _nearest(word: str, valid: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(valid), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
