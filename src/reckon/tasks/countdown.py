@@ -130,7 +130,7 @@ class CountdownTask(Task):
         @field_validator("numbers", mode="before")
         @classmethod
         def _one_or_several(cls, value: Any) -> Any:
-            return (value,) if isinstance(value, int) else value
+            return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, int) else value
 
         @model_validator(mode="after")
         def _numbers_fit(self) -> CountdownTask.Config:

@@ -1,11 +1,15 @@
 /* Small multiples with one shared crosshair: pointing at a step in one chart reads all of them at that step. */
 
 const HEIGHT = 168;
-const MARGIN = { left: 48, right: 12, top: 10, bottom: 22 };
+const MARGIN = { left: 48, right: 16, top: 10, bottom: 22 };
 const CHARTS_DRAWN = [];
 
-/** A chart: {title, says, axis, percent, log, zero, stacked, wide, series: [{label, x, y, low, high, marks}], flags}.
- *  axis names the x values ("step" unless given); charts of one axis share the crosshair. flags are x values. */
+/**
+ * Draw a chart: {title, says, axis, percent, log, zero, stacked, wide, cap, flags, series}, a series
+ * being {label, x, y, low, high, marks}.
+ * axis names the x values ("step" unless given); charts of one axis share the crosshair. flags are x values to mark,
+ * cap is the largest y shown.
+ */
 function addChart(parent, spec) {
   const legend = el("p", { class: "legend" });
   const svg = el("svg", { class: "plot", role: "img", tabindex: 0, "aria-label": describe(spec) });
@@ -126,11 +130,13 @@ function scales(spec, width) {
   const pad = spec.stacked ? 0.5 : 0; // a bar is one step wide
   const x0 = Math.min(...xs) - pad;
   const x1 = Math.max(...xs, x0 + 1 - pad) + pad;
-  let values = spec.stacked ? totals(spec) : spec.series.flatMap((s) => [...s.y, ...(s.low || []), ...(s.high || [])]);
+  const drawn = spec.series.flatMap((series) => [...series.y, ...(series.low || []), ...(series.high || [])]);
+  let values = spec.stacked ? [0, ...totals(spec)] : drawn;
   values = values.filter((value) => value !== null && (!spec.log || value > 0));
   let low = values.reduce((a, b) => Math.min(a, b), Infinity);
   let high = values.reduce((a, b) => Math.max(a, b), -Infinity);
   if (spec.zero && low > 0) low = 0;
+  if (spec.cap) high = spec.cap;
   if (low === high)
     [low, high] = spec.log
       ? [low / 2, high * 2]
@@ -176,7 +182,8 @@ function drawAxes(svg, spec, scale) {
 function tickLabel(value) {
   const size = Math.abs(value);
   if (size && size < 0.001) return power(value);
-  return size >= 10000 ? Number((value / 1000).toPrecision(3)) + "k" : Number(value.toPrecision(3)).toLocaleString("en");
+  if (size >= 10000) return Number((value / 1000).toPrecision(3)) + "k";
+  return Number(value.toPrecision(3)).toLocaleString("en");
 }
 
 function drawSeries(svg, series, i, scale, spec) {
@@ -216,8 +223,8 @@ function drawStack(svg, spec, scale) {
     let path = "";
     for (let at = 0; at < xs.length; at += step) {
       const value = series.y[at] || 0;
-      const [y0, y1] = [scale.y(base[at]), scale.y(base[at] + value)];
-      if (value > 0) path += `M${scale.x(xs[at]) - wide / 2} ${y0}h${wide}V${y1}h${-wide}z`;
+      const [y0, y1] = [scale.y(base[at]), scale.y(Math.min(scale.high, base[at] + value))];
+      if (y1 < y0) path += `M${scale.x(xs[at]) - wide / 2} ${y0}h${wide}V${y1}h${-wide}z`;
       base[at] += value;
     }
     svg.append(el("path", { class: `stack s${i + 1}`, d: path }));
@@ -290,8 +297,9 @@ function nearest(xs, x) {
   return Math.abs(xs[high] - x) < Math.abs(xs[low] - x) ? high : low;
 }
 
+/** The height of each stacked bar. */
 function totals(spec) {
-  return [0, ...spec.series[0].x.map((_, at) => spec.series.reduce((sum, series) => sum + (series.y[at] || 0), 0))];
+  return spec.series[0].x.map((_, at) => spec.series.reduce((sum, series) => sum + (series.y[at] || 0), 0));
 }
 
 const longest = (spec) => spec.series.reduce((a, b) => (b.x.length > a.x.length ? b : a));

@@ -27,6 +27,16 @@ function curves(title, says, series, options = {}) {
 const SHARE = { percent: true };
 const LOG = { log: true };
 
+/** A pause in one step must not flatten all others: bars over four times the 95th percentile are cut, and flagged. */
+function timePerStep(phases) {
+  const spec = curves("Time per step", "seconds, stacked", phases, { stacked: true, wide: true });
+  if (!spec.series.length) return spec;
+  const heights = totals(spec);
+  const cap = 4 * heights.toSorted((a, b) => a - b)[Math.floor(0.95 * (heights.length - 1))];
+  const cut = spec.series[0].x.filter((_, at) => heights[at] > cap);
+  return cut.length ? { ...spec, cap, flags: cut, says: `seconds, stacked; \u25be ${cut.length} cut off` } : spec;
+}
+
 const ROWS_OF_CHARTS = {
   "What it learnt": () => [
     curves(
@@ -68,11 +78,7 @@ const ROWS_OF_CHARTS = {
     ),
   ],
   "Where the time went": () => [
-    curves(
-      "Time per step", "seconds, stacked",
-      ["generate", "verify", "update", "eval", "other"].map((name) => steps(name, "seconds." + name)),
-      { stacked: true, wide: true },
-    ),
+    timePerStep(["generate", "verify", "update", "eval", "other"].map((name) => steps(name, "seconds." + name))),
     curves("Tokens per second", "in each phase", [steps("generate", "rate.generate"), steps("update", "rate.update")]),
   ],
 };
