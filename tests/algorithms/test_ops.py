@@ -34,7 +34,10 @@ def test_groups_never_mix(kind: ops.AdvantageKind) -> None:
     reward = torch.tensor([1.0, 0.0, 0.0, 0.0, 5.0, 5.0, 7.0])
     group = torch.tensor([0, 0, 0, 0, 1, 1, 1])
     both = ops.group_advantage(reward, group, kind)
-    apart = [ops.group_advantage(reward[group == g], torch.zeros(int((group == g).sum()), dtype=torch.long), kind) for g in (0, 1)]
+    apart = [
+        ops.group_advantage(reward[group == g], torch.zeros(int((group == g).sum()), dtype=torch.long), kind)
+        for g in (0, 1)
+    ]
     torch.testing.assert_close(both, torch.cat(apart))
     shuffle = torch.tensor([4, 0, 6, 2, 1, 5, 3])
     torch.testing.assert_close(ops.group_advantage(reward[shuffle], group[shuffle], kind), both[shuffle])
@@ -53,7 +56,10 @@ def test_equal_rewards_give_exactly_zero(kind: ops.AdvantageKind, dtype: torch.d
 
 def test_leave_one_out_is_unbiased_and_the_mean_baseline_is_not() -> None:
     # A policy that picks the rewarded action with p = 0.3; the true gradient is p (1 - p) = 0.21.
-    p, expected = 0.3, {"group_mean": 0.1575, "leave_one_out": 0.21, "group_std": 0.343264, "group_std_sample": 0.297275}
+    p, expected = (
+        0.3,
+        {"group_mean": 0.1575, "leave_one_out": 0.21, "group_std": 0.343264, "group_std_sample": 0.297275},
+    )
     for kind, value in expected.items():
         total = 0.0
         for actions in itertools.product([0.0, 1.0], repeat=4):

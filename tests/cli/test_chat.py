@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reckon.cli.chat import Answer, TextStream, ThoughtStream
@@ -13,6 +13,7 @@ def as_bytes(ids: list[int]) -> str:
     return bytes(ids).decode(errors="replace")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_text_comes_whole_from_single_bytes(text: str) -> None:
     stream = TextStream(as_bytes)
@@ -27,6 +28,7 @@ def test_an_unfinished_character_is_shown_at_the_end() -> None:
     assert stream.rest() == "\ufffd"
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 12)), st.booleans())
 def test_thinking_is_told_from_the_answer_however_it_is_cut(cuts: list[int], opened: bool) -> None:
     text = TEXT.replace(" <think>", "") if opened else TEXT

@@ -1,7 +1,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reckon.core.text import clean
@@ -32,6 +32,7 @@ def test_ordinary_text_stays() -> None:
     assert clean(text) == text
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=()) | st.sampled_from("\x1b[]m;\x07\x9b")))
 def test_nothing_dangerous_survives(text: str) -> None:
     left = clean(text)

@@ -44,6 +44,7 @@ def test_pass_at_k_worked_numbers(k: int, expected: float) -> None:
     assert metrics.pass_at_k(10, 3, k) == pytest.approx(expected, abs=5e-7)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 8), st.data())
 def test_pass_at_k_is_the_share_of_draws_with_a_pass(n: int, data: st.DataObject) -> None:
     c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))

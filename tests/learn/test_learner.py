@@ -41,7 +41,9 @@ def credited(rollouts: list[Rollout], algorithm: Any, model: Any) -> Batch:
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_no_split_into_micro_batches_changes_a_gradient(preset: str, tiny_model: Model, make_rollouts: Rollouts) -> None:
+def test_no_split_into_micro_batches_changes_a_gradient(
+    preset: str, tiny_model: Model, make_rollouts: Rollouts
+) -> None:
     model, algorithm = tiny_model(), PRESETS[preset]
     batch = credited(make_rollouts(), algorithm, model)
     whole = gradients(model, batch, algorithm, budget=10_000)

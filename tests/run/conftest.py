@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-PLUGIN = '''
+PLUGIN = """
 from reckon.tasks import Problem, Task, Verdict
 
 class Even(Task):
@@ -21,7 +21,7 @@ class Even(Task):
     def verify(self, problem, response):
         even = len(response) % 2 == problem.gold % 2
         return Verdict(float(even), "correct" if even else "wrong", str(len(response)))
-'''
+"""
 
 SETTINGS = {
     "rollout.prompts_per_step": 4,

@@ -84,7 +84,10 @@ def test_a_run_leaves_what_the_docs_promise(uninterrupted: Path) -> None:
     assert [row["step"] for row in metrics] == [1, 2, 3, 4, 5, 6]
     assert all(row["mismatch_k3"] < 1e-6 and row["ess"] > 0.999 for row in metrics if row["ess"] is not None)
     assert any(row["grad_norm"] > 0 for row in metrics)
-    assert sorted(path.name for path in (out / "stages" / "01-train" / "checkpoint").iterdir()) == ["step-000004", "step-000006"]
+    assert sorted(path.name for path in (out / "stages" / "01-train" / "checkpoint").iterdir()) == [
+        "step-000004",
+        "step-000006",
+    ]
     assert (out / "report.html").stat().st_size > 10_000
     assert "seed: 0" in (out / "run.yaml").read_text()
 
@@ -118,7 +121,11 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(
 
 
 def test_sigterm_saves_and_says_so(
-    tmp_path: Path, arguments: Arguments, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    arguments: Arguments,
+    uninterrupted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from reckon.run.progress import Lines
 
@@ -164,8 +171,11 @@ def test_published_grpo_with_a_refreshed_reference_resumes_exactly(
     from reckon.run.progress import Lines
 
     changes = {
-        "algorithm": "{preset: r1, minibatches: 2, reference_refresh: 5}", "steps": 4, "checkpoint__every": 1, "eval__every": 4
-    }  # fmt: skip
+        "algorithm": "{preset: r1, minibatches: 2, reference_refresh: 5}",
+        "steps": 4,
+        "checkpoint__every": 1,
+        "eval__every": 4,
+    }
     assert reckon(arguments(tmp_path / "a", **changes), monkeypatch) == 0
     monkeypatch.setattr(Lines, "step", lambda self, row: os.kill(os.getpid(), signal.SIGTERM))
     codes = [reckon(arguments(tmp_path / "b", **changes), monkeypatch) for _ in range(5)]
@@ -198,17 +208,19 @@ def test_bad_input_is_one_clear_error(
 
 
 def test_a_verifier_that_always_fails_stops_the_run_with_no_update(
-    tmp_path: Path, arguments: Arguments, plugin: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    arguments: Arguments,
+    plugin: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plugin.write_text(plugin.read_text().replace("even = len", "even = missing(len"). replace("% 2\n", "% 2)\n"))
+    plugin.write_text(plugin.read_text().replace("even = len", "even = missing(len").replace("% 2\n", "% 2)\n"))
     assert reckon(arguments(tmp_path / "run"), monkeypatch) in (3, 4)
     assert "NameError" in capsys.readouterr().err
     assert not (tmp_path / "run" / "stages" / "01-train" / "metrics.jsonl").exists()
 
 
-def test_two_steps_on_real_gsm8k(
-    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_steps_on_real_gsm8k(tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = Path(os.environ.get("RECKON_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "gsm8k"
     if not data.is_dir():
         pytest.skip("no GSM8K: set RECKON_DATA to a folder that holds gsm8k/train.jsonl")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,11 +73,15 @@ class Batch:
             group_N=torch.tensor([groups[rollout.task, rollout.problem.id] for rollout in rollouts]),
             reward_N=_floats([rollout.reward for rollout in rollouts], torch.float64),
             sampled_S=torch.tensor(
-                [flag for r in rollouts for flag in (r.sampled if r.sampled is not None else [True] * len(r.response_ids))]
+                [
+                    flag
+                    for r in rollouts
+                    for flag in (r.sampled if r.sampled is not None else [True] * len(r.response_ids))
+                ]
             )
             if forced
             else None,
-            logp_old_S=_floats([value for r in rollouts for value in (r.logp or [None])], torch.float32),
+            logp_old_S=_floats([value for r in rollouts for value in (r.logp if r.logp else (None,))], torch.float32),
         )
 
     def __len__(self) -> int:
@@ -125,7 +130,8 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The batch with every tensor on ``device``."""
         moved = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{k: v.to(device) for k, v in moved.items() if isinstance(v, Tensor)})
+        on_device: dict[str, Any] = {k: v.to(device) for k, v in moved.items() if isinstance(v, Tensor)}
+        return replace(self, **on_device)
 
 
 def _floats(values: Sequence[float | None], dtype: torch.dtype) -> Tensor | None:

@@ -97,10 +97,10 @@ class GRPO(Strict):
 
 
 PRESETS: dict[str, GRPO] = {
-    # DeepSeekMath, arXiv 2402.03300 eq. 3 and sec. 4.2: beta 0.04, one update per batch; the paper states no clip range.
+    # DeepSeekMath, arXiv 2402.03300 eq. 3 and sec. 4.2: beta 0.04, one update per batch; it states no clip range.
     "grpo": GRPO(aggregation="sequence_mean", clip_high=0.2, kl_coef=0.04),
-    # DeepSeek-R1, arXiv 2501.12948 (Nature version): eps 10, beta 0.001, reference reset every 400 steps, 16 minibatches
-    # of one rollout of 8,192 outputs.
+    # DeepSeek-R1, arXiv 2501.12948 (Nature version): eps 10, beta 0.001, the reference reset every 400 steps, and
+    # 16 minibatches of each rollout of 8,192 outputs.
     "r1": GRPO(
         aggregation="sequence_mean", clip_low=10, clip_high=10, kl_coef=0.001, reference_refresh=400, minibatches=16
     ),

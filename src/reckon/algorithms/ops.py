@@ -1,9 +1,9 @@
 """The choices every policy-gradient method is made of, each a pure function (legend in :mod:`.batch`).
 
-    advantage    reward_N  -> advantage_N      who did better than expected
-    surrogate    ratio_S   -> objective_S      how far a token may be pushed
-    kl           logp_S    -> penalty_S        how far from the reference
-    aggregation  lengths   -> weight_S         what each token counts
+advantage    reward_N  -> advantage_N      who did better than expected
+surrogate    ratio_S   -> objective_S      how far a token may be pushed
+kl           logp_S    -> penalty_S        how far from the reference
+aggregation  lengths   -> weight_S         what each token counts
 """
 
 from __future__ import annotations
@@ -81,7 +81,12 @@ def kl_penalty(logp_S: Tensor, logp_ref_S: Tensor, kind: KLKind) -> Tensor:
 
 
 def token_weights(
-    row_S: Tensor, sequences: int, kind: AggregationKind, *, sampled_S: Tensor | None = None, constant: int | None = None
+    row_S: Tensor,
+    sequences: int,
+    kind: AggregationKind,
+    *,
+    sampled_S: Tensor | None = None,
+    constant: int | None = None,
 ) -> Tensor:
     """What each token counts, so that loss = sum_S(weight_S * loss_S). Call it on the whole optimiser batch.
 

@@ -81,8 +81,8 @@ def _print(found: dict[str, Any], reports: dict[str, Any]) -> None:
             continue
         state = "sound" if report["ok"] else "FAILED"
         typer.echo(
-            f"task {kind}: {state}; {report['problems']} problems, {report['golds']} golds, {report['verdicts']} verdicts, "
-            f"slowest {report['slowest_s'] * 1000:.1f} ms"
+            f"task {kind}: {state}; {report['problems']} problems, {report['golds']} golds, "
+            f"{report['verdicts']} verdicts, slowest {report['slowest_s'] * 1000:.1f} ms"
         )
         for failure in report["failures"]:
             typer.echo(f"  - {failure}")

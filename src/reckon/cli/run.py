@@ -57,10 +57,11 @@ def command(
         typer.echo(json.dumps({"run": str(out), "model": str(model), "report": str(report)}))
         return
     plugged = f" --plugin {plugin}" if plugin else ""
+    template = shlex.quote(chosen.template)
     console.print(
         f"\nmodel:  {model}\nreport: {report}\ntook:   {(time.monotonic() - began) / 60:.1f} min\n\n"
-        f"Next: reckon chat {model} --template {chosen.template}\n"
-        f"      reckon eval {model} --task {chosen.task['kind']}{plugged} --template {chosen.template} --out {out}/eval",
+        f"Next: reckon chat {model} --template {template}\n"
+        f"      reckon eval {model} --task {chosen.task['kind']}{plugged} --template {template} --out {out}/eval",
         markup=False,
         highlight=False,
         soft_wrap=True,

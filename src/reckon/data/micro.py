@@ -214,7 +214,7 @@ class Texts:
 
 
 def build_tokenizer() -> Qwen2Tokenizer:
-    """A byte-level tokenizer that encodes any text, in which a number up to 99 and each word of the corpus is one token.
+    """A byte-level tokenizer that encodes any text; a number up to 99 and each word of the corpus is one token.
 
     The words are added tokens rather than BPE merges because ``transformers`` gives every Qwen2 model the Qwen2
     pre-tokenizer, which would cut numbers into digits; added tokens are matched before it.

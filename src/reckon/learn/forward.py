@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ def micro_batches(batch: Batch, token_budget: int) -> Iterator[tuple[Tensor, Bat
 def _cuts(width_N: np.ndarray, token_budget: int) -> list[int]:
     """Where to cut lengths sorted in descending order so that padding plus per-pass overhead is least.
 
-    Dynamic programming: best[j] = min_i best[i] + (j - i) * width[i] + PASS_OVERHEAD, over the cuts i the budget allows.
+    Dynamic programming: best[j] = min_i best[i] + (j - i) * width[i] + PASS_OVERHEAD, over the cuts i in budget.
     """
     count = len(width_N)
     best = np.full(count + 1, np.iinfo(np.int64).max)
@@ -94,7 +94,8 @@ def response_logp(decoder: nn.Module, head: nn.Module, batch: Batch, temperature
     hidden_NTD = decoder(input_ids=ids_NT, use_cache=False)[0]
     hidden_SD = hidden_NTD.flatten(0, 1).index_select(0, flat_S - 1)
     target_S = ids_NT.flatten()[flat_S]
-    chunk = max(1, LOGITS_PER_CHUNK // head.weight.shape[0])  # type: ignore[union-attr, operator]
+    weight_VD = cast(Tensor, head.weight)
+    chunk = max(1, LOGITS_PER_CHUNK // len(weight_VD))
     if len(flat_S) <= chunk:
         return _token_logp(head, hidden_SD, target_S, temperature)
     pieces = zip(hidden_SD.split(chunk), target_S.split(chunk), strict=True)

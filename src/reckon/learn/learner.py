@@ -20,8 +20,8 @@ from reckon.learn.forward import decoder_of, micro_batches, response_logp
 class Algorithm(Protocol):
     """What the learner asks of an algorithm; see :mod:`reckon.algorithms.grpo` for the meaning of each."""
 
-    minibatches: int
-
+    @property
+    def minibatches(self) -> int: ...
     @property
     def needs(self) -> frozenset[str]: ...
     def credit(self, batch: Batch) -> None: ...
@@ -112,7 +112,7 @@ class Learner:
             micro_on = micro.to(self.model.device)
             logp_S = response_logp(self.decoder, self.head, micro, self.temperature)
             part, sums = algorithm.objective(logp_S, micro_on)
-            part.backward()  # type: ignore[no-untyped-call]
+            part.backward()
             loss += part.item()
             tokens += sum(map(len, micro.prompts)) + len(micro.row_S)
             for name, value in sums.items():
@@ -120,7 +120,9 @@ class Learner:
             if micro_on.logp_old_S is not None:
                 mismatch.add(logp_S.detach(), micro_on.logp_old_S)
 
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip).item() if len(live) else 0.0
+        norm = (
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip).item() if len(live) else 0.0
+        )
         lr = self.config.lr_at(self.updates, self.steps)
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite and len(live):
@@ -140,7 +142,7 @@ class Learner:
         }
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the optimiser's moments to ``folder/optimizer.safetensors``; return the counters to keep beside them."""
+        """Write the optimiser's moments to ``folder/optimizer.safetensors``; return the counters to keep beside."""
         names = {id(p): name for name, p in self.model.named_parameters()}
         tensors = {
             f"{names[id(p)]}.{key}": value.contiguous()

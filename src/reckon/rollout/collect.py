@@ -42,7 +42,7 @@ class ProblemOrder:
         self._epoch, self._order = -1, list[int]()
 
     def at(self, step: int, count: int) -> list[Problem]:
-        """The ``count`` problems of step ``step`` (1-based); no problem twice within a step unless there are too few."""
+        """The ``count`` problems of step ``step`` (1-based); none twice within a step unless there are too few."""
         return [self._nth(index) for index in range((step - 1) * count, step * count)]
 
     def _nth(self, index: int) -> Problem:
@@ -66,9 +66,7 @@ class Rollouts:
         Raises GateFailed when no response could be judged at all: training on would be training on nothing.
         """
         problems = list({p.id: p for p in self.order.at(step, self.config.prompts_per_step)}.values())
-        rollouts = self.sampler.ask(
-            problems, self.config.samples_per_prompt, (self.seed, "rollout", step), check=check
-        )
+        rollouts = self.sampler.ask(problems, self.config.samples_per_prompt, (self.seed, "rollout", step), check=check)
         rewarded = [self._reward(rollout) for rollout in rollouts]
         if all(rollout.reward is None for rollout in rewarded):
             verdict = rewarded[0].verdict

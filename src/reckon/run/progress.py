@@ -128,7 +128,11 @@ def step_figures(row: dict[str, Any]) -> list[str]:
     pairs = [
         ("reward", row["reward"], "{:.3f}"),
         ("accuracy", row["accuracy"], "{:.3f}"),
-        ("solved all/none", None if row["accuracy"] is None else (row["solved_all"], row["solved_none"]), "{0[0]:.0%}/{0[1]:.0%}"),
+        (
+            "solved all/none",
+            None if row["accuracy"] is None else (row["solved_all"], row["solved_none"]),
+            "{0[0]:.0%}/{0[1]:.0%}",
+        ),
         ("tokens", row["tokens"], "{:.0f}"),
         ("cut off", row["truncated"] if row["accuracy"] is not None else None, "{:.1%}"),
         ("entropy", row["entropy"], "{:.3f}"),

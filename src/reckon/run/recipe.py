@@ -79,10 +79,14 @@ class RLRecipe(Recipe):
     @model_validator(mode="after")
     def _groups_can_teach(self) -> RLRecipe:
         if self.rollout.samples_per_prompt < 2:
-            raise ValueError("rollout.samples_per_prompt must be at least 2: the advantage of a group of one is always zero")
+            raise ValueError(
+                "rollout.samples_per_prompt must be at least 2: the advantage of a group of one is always zero"
+            )
         batch = self.rollout.prompts_per_step * self.rollout.samples_per_prompt
         if self.algorithm.minibatches > batch:
-            raise ValueError(f"algorithm.minibatches = {self.algorithm.minibatches} is more than the {batch} samples of a step")
+            raise ValueError(
+                f"algorithm.minibatches = {self.algorithm.minibatches} is more than the {batch} samples of a step"
+            )
         return self
 
 

@@ -26,8 +26,8 @@ from reckon.models.template import PromptTemplate
 from reckon.rollout.collect import Rollouts
 from reckon.rollout.sample import Sampler
 from reckon.run.progress import Progress
-from reckon.run.record import compare_record, environment, write_record
 from reckon.run.recipe import PretrainRecipe, RLRecipe
+from reckon.run.record import compare_record, environment, write_record
 from reckon.stages.evaluate import HeldOut, held_out_problems
 from reckon.stages.train import Source, Train
 from reckon.tasks.registry import build_task
@@ -82,7 +82,7 @@ class Run:
         differences = compare_record(record, self.recipe)
         lineage = self.out / "lineage.json"
         if lineage.exists():
-            return self.out / json.loads(lineage.read_text())["stages"][-1]["outputs"]["model"]["path"]
+            return self.out / str(json.loads(lineage.read_text())["stages"][-1]["outputs"]["model"]["path"])
         self.events.emit("resume", 0, **environment(self.recipe))
         if differences:
             message = f"continued in another environment ({'; '.join(differences)}): no longer exact to the bit"
@@ -142,7 +142,7 @@ class Run:
         return self.recipe.steps * algorithm.minibatches
 
     def _model(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Algorithm, str | None]:
-        """The model to train, its tokenizer, the algorithm, and the name of the model it starts from (None: scratch)."""
+        """The model to train, its tokenizer, the algorithm, and the model it starts from (None: scratch)."""
         if isinstance(self.recipe, RLRecipe):
             model, tokenizer = load_model(self.recipe.model, dtype=self.recipe.dtype, device=self.recipe.device)
             return model, tokenizer, self.recipe.algorithm, self.recipe.model

@@ -75,7 +75,9 @@ class HeldOut:
         stride = max(1, len(rollouts) // KL_RESPONSES)
         batch = Batch.of([rollout for rollout in rollouts[::stride] if rollout.response_ids])
         device = self.learner.model.device
-        base, _ = load_model(str(self.base), dtype=str(self.learner.model.dtype).removeprefix("torch."), device=str(device))
+        base, _ = load_model(
+            str(self.base), dtype=str(self.learner.model.dtype).removeprefix("torch."), device=str(device)
+        )
         return (batch.need("logp_old_S") - self.learner.logp(batch, *decoder_of(base))).mean().item()
 
 

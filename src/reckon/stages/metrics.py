@@ -43,7 +43,9 @@ def update_metrics(updates: Sequence[dict[str, Any]]) -> dict[str, Any]:
     figures are means, and ``skipped`` says whether any update was refused.
     """
     first = updates[0]
-    row = {name: _mean(u[name] for u in updates if name in u) for name in ("loss", "grad_norm", "clip_fraction", "kl_ref")}
+    row = {
+        name: _mean(u[name] for u in updates if name in u) for name in ("loss", "grad_norm", "clip_fraction", "kl_ref")
+    }
     return {
         **row,
         **{name: first.get(name) for name in ("mismatch_k1", "mismatch_k3", "ess", "ratio_max")},

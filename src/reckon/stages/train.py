@@ -150,7 +150,9 @@ class Train:
             return
         dump = self.folder / "refused" / f"step-{step:06d}.jsonl"
         store.write_jsonl(dump, (rollout.to_dict() for rollout in rollouts))
-        what = f"update refused: loss {report['loss']:g}, gradient norm {report['grad_norm']:g}; batch kept in {dump.name}"
+        what = (
+            f"update refused: loss {report['loss']:g}, gradient norm {report['grad_norm']:g}; batch kept in {dump.name}"
+        )
         self.events.emit("warning", step, code="update_refused", message=what)
         if self.refused >= REFUSED_IN_A_ROW:
             raise GateFailed(

@@ -39,7 +39,9 @@ def build_task(settings: Tree, source: str = "task") -> Task:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"there is no task {kind!r}{hint}", where=source, fix=choices)
     task = TASKS[kind]
-    return task(parse(task.Config, {key: value for key, value in settings.items() if key != "kind"}, f"{source} ({kind})"))
+    return task(
+        parse(task.Config, {key: value for key, value in settings.items() if key != "kind"}, f"{source} ({kind})")
+    )
 
 
 def resolved(task: Task) -> dict[str, Any]:
