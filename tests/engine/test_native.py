@@ -190,7 +190,7 @@ def test_generate_abandoned_by_check_leaves_nothing_behind(model: Any, tokenizer
 
     with pytest.raises(KeyboardInterrupt):
         engine.generate(
-            requests(prompts([3, 4]), Sampling(10)), check, lambda request, token: seen.append((request, token))
+            requests(prompts([4, 3]), Sampling(10)), check, lambda request, token: seen.append((request, token))
         )
     assert [request for request, _ in seen] == [0, 1, 0, 1]
     assert engine.poll() == []

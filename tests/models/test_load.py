@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from reckon.core.errors import ConfigError, DataError
@@ -17,7 +17,7 @@ from reckon.models.load import end_ids, load_model, save_model
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    config = Qwen2Config(
+    config = LlamaConfig(
         vocab_size=20,
         hidden_size=16,
         intermediate_size=16,
@@ -30,7 +30,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = Tokenizer(models.WordLevel({"[UNK]": 0, "one": 1, "two": 2, "<end>": 3, "</s>": 4}, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_model(Qwen2ForCausalLM(config), PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>"), folder)
+    save_model(LlamaForCausalLM(config), PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>"), folder)
     return folder
 
 
@@ -103,7 +103,7 @@ def test_broken_files(copy: Path) -> None:
 
 def test_weights_that_lack_a_layer_are_not_drawn_at_random(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2, "layer_types": None}))
+    (copy / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2}))
     with pytest.raises(DataError, match=r"layers\.1.*at random"):
         load_model(copy)
 

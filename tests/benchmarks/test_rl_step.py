@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from benchmarks.rl_step import Work, summarise
+
+WORK = Work(weights=100, head=30, layers=2, attention=8)
+
+
+def test_generation_counts_matrices_and_attention() -> None:
+    # Three tokens after a prompt of four see 4, 5 and 6 tokens.
+    assert WORK.generation([4], [3]) == 2 * 100 * 3 + 4 * 2 * 8 * (4 + 5 + 6)
+    assert WORK.generation([4, 4], [3, 3]) == 2 * WORK.generation([4], [3])
+
+
+def test_update_counts_the_output_layer_on_responses_only() -> None:
+    assert WORK.update([4], [3]) == 3 * (2 * 70 * 7 + 2 * 30 * 3 + 2 * 2 * 8 * 49)
+
+
+def test_weights_are_those_that_multiply_a_token(tiny_model: Callable[..., Any]) -> None:
+    work = Work.of(tiny_model(vocab=64))
+    layer = 32 * 32 * 2 + 2 * 32 * 16 + 3 * 32 * 64
+    assert work == Work(weights=2 * layer + 64 * 32, head=64 * 32, layers=2, attention=32)
+
+
+def test_ratios_are_of_medians() -> None:
+    reckon = {"step_s": [1.0, 2.0, 9.0], "peak_mb": 50, "generation_flop_s": [5.0], "update_flop_s": [2.0]}
+    found = summarise(
+        reckon,
+        {"step_s": [10.0, 12.0], "peak_mb": 100},
+        {"reckon_tok_s": [80.0], "transformers_tok_s": [10.0]},
+        limit=10.0,
+    )
+    assert found["step_ratio_vs_trl"] == pytest.approx(5.5)
+    assert found["generation_ratio_vs_transformers"] == 8
+    assert found["peak_memory_ratio_vs_trl"] == 0.5
+    assert (found["generation_fraction_of_matmul"], found["update_fraction_of_matmul"]) == (0.5, 0.2)
