@@ -1,0 +1,238 @@
+"""The documentation is true: its commands parse, its example works, its links and paths lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from typer.testing import CliRunner
+
+from reckon.cli import app
+from reckon.run.recipe import PretrainRecipe, RLRecipe, read_recipe
+from reckon.stages.metrics import rollout_metrics, update_metrics
+from reckon.tasks.check import check_task
+from reckon.tasks.countdown import CountdownTask
+from reckon.tasks.gsm8k import Gsm8kTask
+from reckon.tasks.registry import TASKS, build_task, load_plugin
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MARK = "# not run in tests"
+EXECUTED = {
+    "reckon recipes",
+    "reckon recipes show r1-zero",
+    "reckon run r1-zero --dry-run",
+    "reckon check --task in-order --plugin my_task.py",
+}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def command_lines() -> Iterator[tuple[Path, str]]:
+    for page in PAGES:
+        for block in blocks(page, "bash"):
+            yield from ((page, line) for line in block.splitlines() if line.strip())
+
+
+def named(pages: list[Path]) -> list[str]:
+    return [str(page.relative_to(ROOT)) for page in pages]
+
+
+def the_example() -> str:
+    [example] = blocks(ROOT / "README.md", "python")
+    return example
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working folder with the example in it as my_task.py; the tasks it registers are forgotten."""
+    before = dict(TASKS)
+    (tmp_path / "my_task.py").write_text(the_example(), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    TASKS.clear()
+    TASKS.update(before)
+
+
+def parse_command(line: str) -> None:
+    """Parse a reckon command line as the command would, without running it."""
+    name, *arguments = shlex.split(line, comments=True)
+    command: Any = typer.main.get_command(app)
+    context: Any = None
+    while True:
+        # What a group leaves over is the name of a command and its arguments.
+        context = command.make_context(name, arguments, parent=context)
+        rest = [*getattr(context, "_protected_args", []), *context.args]
+        if not rest or not hasattr(command, "resolve_command"):
+            return
+        name, command, arguments = command.resolve_command(context, rest)
+
+
+@pytest.mark.parametrize(("page", "line"), [pytest.param(page, line, id=line[:60]) for page, line in command_lines()])
+def test_every_command_line_could_be_typed(page: Path, line: str) -> None:
+    program, *arguments = shlex.split(line, comments=True)
+    if program == "reckon":
+        parse_command(line)
+    elif program == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(arguments) <= set(targets)
+    else:
+        assert MARK in line
+
+
+@pytest.mark.parametrize(
+    "line", ["reckon rum r1-zero", "reckon run r1-zero --outt x", "reckon recipes shwo r1-zero", "reckon eval micro"]
+)
+def test_a_wrong_command_line_would_be_found(line: str) -> None:
+    with pytest.raises(Exception, match=r"No such (command|option)|Missing (option|parameter)"):
+        parse_command(line)
+
+
+def test_the_executed_lines_are_in_the_docs() -> None:
+    assert EXECUTED.issubset(line for _, line in command_lines())
+
+
+@pytest.mark.parametrize("line", sorted(EXECUTED))
+def test_what_is_cheap_is_executed(line: str, here: Path) -> None:
+    result = CliRunner().invoke(app, shlex.split(line)[1:])
+    assert result.exit_code == 0, result.output
+    assert result.output
+
+
+def recipe_of(line: str) -> list[str] | None:
+    """The arguments of read_recipe for a line that runs a shipped recipe."""
+    words = shlex.split(line, comments=True)
+    if words[:2] != ["reckon", "run"] or words[2].endswith(".yaml"):
+        return None
+    return [words[2], *(words[i + 1] for i, word in enumerate(words) if word == "--set")]
+
+
+def test_the_recipes_that_the_docs_run_are_valid(here: Path) -> None:
+    load_plugin(here / "my_task.py")
+    runs = [found for _, line in command_lines() if (found := recipe_of(line))]
+    assert len(runs) > 5
+    for name, *settings in runs:
+        read_recipe(name, settings)
+
+
+@pytest.mark.parametrize(("folder", "recipe"), [("quickstart", "r1-zero"), ("micro-base", "micro-base")])
+def test_the_checkpoints_that_the_docs_name_are_the_last_ones(folder: str, recipe: str) -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    steps = set(re.findall(rf"runs/{folder}/stages/01-train/checkpoint/step-(\d+)", text))
+    assert steps == {f"{read_recipe(recipe, []).steps:06d}"}
+
+
+def test_the_example_is_one_example_of_at_most_15_lines() -> None:
+    assert the_example() in blocks(ROOT / "docs" / "tasks.md", "python")
+    assert len([line for line in the_example().splitlines() if line.strip()]) <= 15
+
+
+def test_the_example_is_a_sound_task(here: Path) -> None:
+    [kind] = load_plugin(here / "my_task.py")
+    report = check_task(build_task({"kind": kind}), problems=20)
+    assert report.failures == []
+    assert report.golds == report.problems == 40
+
+
+def test_the_self_check_finds_what_the_docs_say_it_finds(here: Path) -> None:
+    path = here / "careless.py"
+    path.write_text(re.sub(r" or not re\.fullmatch\(.*\):", ":", the_example()), encoding="utf-8")
+    [kind] = load_plugin(path)
+    failures = check_task(build_task({"kind": kind}), problems=2).failures
+    assert any("the question echoed as the answer scores 1" in failure for failure in failures)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named(PAGES))
+def test_every_relative_link_leads_to_a_file(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named(PAGES))
+def test_every_path_of_the_code_exists(page: Path) -> None:
+    paths = re.findall(r"\b(?:src/reckon|tests)/[\w./-]*\w", page.read_text(encoding="utf-8"))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:] if page.name != "README.md"]
+    assert [page for page in pages if f"]({page})" not in index] == []
+
+
+def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting of a config model and its sections, by dotted path; a section that may be unset is one itself."""
+    for name, field in model.model_fields.items():
+        members = [field.annotation, *get_args(field.annotation)]
+        sections = [part for part in members if isinstance(part, type) and issubclass(part, BaseModel)]
+        if not sections or field.default is None:
+            yield prefix + name, field
+        for section in sections:
+            yield from settings_of(section, f"{prefix}{name}.")
+
+
+def shown(field: FieldInfo) -> str:
+    """A default as the tables of the docs write it."""
+    value = field.default
+    if field.is_required():
+        return "required"
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return f"[{', '.join(f'{item:g}' for item in value)}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def table_of(page: str) -> dict[str, str]:
+    """Setting and default of the tables of a page."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return dict(re.findall(r"^\| `([\w.]+)` \| ([^|]+) \|", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("recipe", [RLRecipe, PretrainRecipe])
+def test_every_setting_of_a_recipe_is_documented_with_its_default(recipe: type[BaseModel]) -> None:
+    table = table_of("recipes.md")
+    settings = {path: shown(field) for path, field in settings_of(recipe)}
+    assert {path: table.get(path) for path in settings} == settings
+
+
+def test_no_setting_is_documented_that_is_not_there() -> None:
+    settings = {path for recipe in (RLRecipe, PretrainRecipe) for path, _ in settings_of(recipe)}
+    assert set(table_of("recipes.md")) == settings
+
+
+def test_the_settings_of_the_tasks_are_documented_with_their_defaults() -> None:
+    table = table_of("tasks.md")
+    for task in (Gsm8kTask, CountdownTask):
+        settings = {path: shown(field) for path, field in settings_of(task.Config, "task.")}
+        assert {path: table.get(path) for path in settings} == settings
+
+
+def test_every_column_of_the_metrics_is_documented() -> None:
+    update = {"loss": 0.0, "grad_norm": 0.0, "lr": 0.0, "skipped": False, "update_tokens": 0}
+    text = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
+    assert [name for name in (rollout_metrics([]) | update_metrics([update])) if f"`{name}`" not in text] == []
+
+
+def test_every_command_and_option_is_documented() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    commands: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    missing = [name for name in commands if f"## reckon {name}" not in text]
+    for name, command in commands.items():
+        section = text.partition(f"## reckon {name}")[2].partition("\n## ")[0]
+        options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        missing += [f"{name} {option}" for option in sorted(options - {"--help"}) if f"`{option}" not in section]
+    assert missing == []
