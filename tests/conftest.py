@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from reckon.core.records import Problem, Rollout
+from reckon.tasks.registry import TASKS
+
+
+@pytest.fixture(autouse=True)
+def restored_tasks() -> Iterator[None]:
+    """A plugin that one test loads is gone for the next."""
+    before = dict(TASKS)
+    yield
+    TASKS.clear()
+    TASKS.update(before)
 
 
 @pytest.fixture

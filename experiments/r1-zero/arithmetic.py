@@ -1,6 +1,6 @@
 """How often the single steps `a op b = c` in a model's responses are right.
 
-    python experiments/r1-zero/arithmetic.py runs/base-wide/samples.jsonl
+python experiments/r1-zero/arithmetic.py runs/base-wide/samples.jsonl
 """
 
 from __future__ import annotations

@@ -27,12 +27,11 @@ def test_weights_are_those_that_multiply_a_token(tiny_model: Callable[..., Any])
 
 
 def test_ratios_are_of_medians() -> None:
-    reckon = {"step_s": [1.0, 2.0, 9.0], "peak_mb": 50, "generation_flop_s": [5.0], "update_flop_s": [2.0]}
     found = summarise(
-        reckon,
-        {"step_s": [10.0, 12.0], "peak_mb": 100},
-        {"reckon_tok_s": [80.0], "transformers_tok_s": [10.0]},
-        limit=10.0,
+        matmul={"1024": [9.0], "2048": [10.0, 8.0, 12.0]},
+        reckon={"step_s": [1.0, 2.0, 9.0], "peak_mb": [40.0, 50.0], "update_gflop_s": [2.0]},
+        trl={"step_s": [10.0, 12.0], "peak_mb": [100.0]},
+        generation={"reckon_tok_s": [80.0], "transformers_tok_s": [10.0], "reckon_gflop_s": [5.0]},
     )
     assert found["step_ratio_vs_trl"] == pytest.approx(5.5)
     assert found["generation_ratio_vs_transformers"] == 8

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reckon.data.micro import PROMPT, MicroText, Texts, build_tokenizer, text_at
+from reckon.data.micro import MicroText, Texts, build_tokenizer, text_at
+from reckon.models.template import TEMPLATES
 from reckon.tasks.countdown import is_heldout
 
 MIX = MicroText()
@@ -52,7 +53,9 @@ def test_text_is_a_function_of_its_number() -> None:
 
 
 def test_the_tokenizer_keeps_numbers_and_words_whole() -> None:
-    tokens = TOKENIZER.convert_ids_to_tokens(TOKENIZER(PROMPT.format(question="Make 24 from 3, 8, 12."))["input_ids"])
+    tokens = TOKENIZER.convert_ids_to_tokens(
+        TOKENIZER(TEMPLATES["micro"].format(question="Make 24 from 3, 8, 12."))["input_ids"]
+    )
     assert tokens == ["User:", " Make", " 24", " from", " 3", ",", " 8", ",", " 12", ".", "\nAssistant:"]
     assert all(TOKENIZER.decode(TOKENIZER(text)["input_ids"]) == text for text in TEXTS[:300])
 

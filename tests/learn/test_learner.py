@@ -33,10 +33,15 @@ def gradients(model: Any, batch: Batch, algorithm: Any, budget: int) -> dict[str
 
 
 def credited(rollouts: list[Rollout], algorithm: Any, model: Any) -> Batch:
+    """A batch slightly off-policy, so that ratios and clips are at work."""
     batch = Batch.of(rollouts)
     algorithm.credit(batch)
+    logp_S = Learner(copy.deepcopy(model), OptimConfig(), steps=1).logp(batch)
+    noise_S = torch.randn(len(logp_S), generator=torch.Generator().manual_seed(0))
+    if batch.logp_old_S is not None:
+        batch.logp_old_S = logp_S + 0.3 * noise_S
     if "logp_ref_S" in algorithm.needs:
-        batch.logp_ref_S = Learner(copy.deepcopy(model), OptimConfig(), steps=1).logp(batch) - 0.1
+        batch.logp_ref_S = logp_S - 0.1
     return batch
 
 
@@ -68,7 +73,8 @@ def test_the_gradient_is_that_of_the_formula_written_out(tiny_model: Model, make
         take = slice(offset, offset + size)
         assert batch.advantage_S is not None
         assert batch.logp_ref_S is not None
-        ratio = (logp - torch.tensor(rollout.logp)).exp()
+        assert batch.logp_old_S is not None
+        ratio = (logp - batch.logp_old_S[take]).exp()
         gain = torch.minimum(ratio * batch.advantage_S[take], ratio.clamp(0.8, 1.28) * batch.advantage_S[take])
         x = logp - batch.logp_ref_S[take]
         total = total + (-gain + 0.1 * ((-x).exp() - 1 + x)).mean() / len(rollouts)

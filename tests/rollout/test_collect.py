@@ -11,9 +11,16 @@ PROBLEMS = [Problem(str(n), "?", n) for n in range(10)]
 
 def test_an_epoch_meets_every_problem_once() -> None:
     order = ProblemOrder(PROBLEMS, seed=0)
-    ids = [problem.id for step in range(1, 6) for problem in order.at(step, 4)]
+    ids = [problem.id for step in range(1, 5) for problem in order.at(step, 5)]
     assert sorted(ids[:10]) == sorted(ids[10:]) == sorted(problem.id for problem in PROBLEMS)
     assert ids[:10] != ids[10:]
+
+
+def test_a_step_never_meets_a_problem_twice() -> None:
+    order = ProblemOrder(PROBLEMS, seed=0)
+    for step in range(1, 20):
+        assert len({problem.id for problem in order.at(step, 4)}) == 4
+    assert len(order.at(20, 50)) == len(PROBLEMS)
 
 
 def test_a_step_needs_no_history() -> None:

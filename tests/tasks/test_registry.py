@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,14 +29,6 @@ class Reverse(Task):
 
 HEAD = "from reckon.tasks import Problem, Task, Verdict, TaskConfig\n"
 BODY = "    def problems(self, split): return []\n    def verify(self, problem, response): return Verdict(0.0)\n"
-
-
-@pytest.fixture(autouse=True)
-def restored_registry() -> Iterator[None]:
-    before = dict(TASKS)
-    yield
-    TASKS.clear()
-    TASKS.update(before)
 
 
 def write(folder: Path, text: str, name: str = "my_task.py") -> Path:

@@ -51,7 +51,7 @@ class Batch:
 
     @classmethod
     def of(cls, rollouts: Sequence[Rollout]) -> Batch:
-        """Pack rollouts. Groups are the distinct (task, problem); empty responses and absent rewards are refused.
+        """Pack rollouts. Groups are the distinct (task, problem). If a reward or log-prob is absent, so is the column.
 
         Raises MissingColumn when a response has no tokens (nothing to carry its reward) or its log-probs do not
         match its tokens in number.

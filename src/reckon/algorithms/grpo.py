@@ -82,7 +82,8 @@ class GRPO(Strict):
     def objective(self, logp_S: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimise (a scalar, already divided by the global denominator) and sums to log.
 
-        The logged values are sums over this micro-batch weighted by ``weight_S``: they add up over micro-batches.
+        The logged values are sums over this micro-batch weighted by ``weight_S``: they add up over micro-batches, and
+        the learner divides them by the sum of the weights.
         """
         weight_S = batch.need("weight_S")
         ratio_S = ops.importance_ratio(logp_S, batch.need("logp_old_S"))

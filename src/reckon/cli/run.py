@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +22,7 @@ def command(
 ) -> None:
     """Train by a recipe. The same command again continues where it stopped."""
     from reckon.core.config import to_yaml
+    from reckon.core.store import file_digest
     from reckon.run.recipe import read_recipe
     from reckon.tasks.registry import load_plugin
 
@@ -43,26 +45,39 @@ def command(
     console = Console(stderr=as_json)
     began = time.monotonic()
     with progress_for(console, chosen.steps, f"reckon run {name}") as progress:
-        run = Run(name, chosen, out, shlex.join(["reckon", *sys.argv[1:]]), Stop().install(), progress)
+        digest = file_digest(plugin) if plugin else None
+        run = Run(name, chosen, out, shlex.join(["reckon", *sys.argv[1:]]), digest, Stop().install(), progress)
         try:
             model = run.execute()
-        finally:
-            # After a crash the report is what people look at first.
-            report = build_report(out) if (out / "run.yaml").exists() else None
-            if report is not None:
-                progress.note(f"report: {report}")
+        except BaseException:
+            # After a crash the report is what people look at first, but its own failure must not hide the cause.
+            if run.claimed:
+                with suppress(Exception):
+                    progress.note(f"report: {build_report(out)}")
+            raise
+        report = build_report(out)
     if as_json:
         import json
 
         typer.echo(json.dumps({"run": str(out), "model": str(model), "report": str(report)}))
         return
-    plugged = f" --plugin {plugin}" if plugin else ""
     template = shlex.quote(chosen.template)
+    task = " ".join(f"--set {shlex.quote(f'task.{key}={value}')}" for key, value in _changed(chosen.task).items())
+    measure = f"--task {chosen.task['kind']} {task}".rstrip() + (f" --plugin {plugin}" if plugin else "")
     console.print(
         f"\nmodel:  {model}\nreport: {report}\ntook:   {(time.monotonic() - began) / 60:.1f} min\n\n"
         f"Next: reckon chat {model} --template {template}\n"
-        f"      reckon eval {model} --task {chosen.task['kind']}{plugged} --template {template} --out {out}/eval",
+        f"      reckon eval {model} {measure} --template {template} "
+        f"--max-new-tokens {chosen.rollout.max_new_tokens} --out {out}/eval",
         markup=False,
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _changed(task: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a task that are not its defaults."""
+    from reckon.tasks.registry import TASKS
+
+    default = TASKS[task["kind"]].Config().model_dump(mode="json")
+    return {key: value for key, value in task.items() if key != "kind" and value != default.get(key)}

@@ -42,7 +42,7 @@ class DataError(ReckonError):
 
 
 class GateFailed(ReckonError):
-    """Training ran but did not learn, or had to stop because it could not learn."""
+    """Training had to stop because it could not learn."""
 
     exit_code = 4
 

@@ -12,15 +12,15 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pydantic import Field
 from tokenizers import AddedToken, pre_tokenizers
 from transformers import Qwen2Tokenizer
 
 from reckon.core.config import Strict
 from reckon.core.records import Problem, Rollout
 from reckon.core.seeds import seed_for
+from reckon.models.template import TEMPLATES
 from reckon.tasks.countdown import is_heldout, random_problem
-
-PROMPT = "User: {question}\nAssistant:"
 
 WORDS = {
     "latin": {
@@ -61,13 +61,13 @@ class MicroText(Strict):
 
     max_number: int = 12
     max_value: int = 99
-    four: float = 0.08
-    drill: float = 0.10
-    tagged: float = 0.55
-    han: float = 0.20
-    mixed: float = 0.12
-    reflective: float = 0.35
-    check: float = 0.2
+    four: float = Field(0.08, ge=0, le=1)
+    drill: float = Field(0.10, ge=0, le=1)
+    tagged: float = Field(0.55, ge=0, lt=1)
+    han: float = Field(0.20, ge=0, le=1)
+    mixed: float = Field(0.12, ge=0, le=1)
+    reflective: float = Field(0.35, ge=0, le=1)
+    check: float = Field(0.2, ge=0, le=1)
     give_up: tuple[float, ...] = (0.6, 0.4, 0.25, 0.1, 0.03)
     looks: tuple[int, ...] = (1, 2, 4)
 
@@ -172,7 +172,7 @@ def problem_text(rng: random.Random, mix: MicroText) -> tuple[str, str]:
         response = f"<think> {search} </think> {word('answer')} {answer}"
     else:
         response = f"<answer> {answer} </answer>"
-    return PROMPT.format(question=question), " " + response
+    return TEMPLATES["micro"].format(question=question), " " + response
 
 
 def drill_text(rng: random.Random, mix: MicroText) -> str:

@@ -97,6 +97,13 @@ def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         DataError: there is no rollout, or none with a score.
     """
     groups = judged(rollouts)
+    if rollouts and not groups:
+        reason = rollouts[0].verdict.reason if rollouts[0].verdict else "no verdict"
+        raise DataError(
+            f"not one of {len(rollouts)} responses could be judged; the first: {reason}",
+            why="A pass rate of nothing would read as zero",
+            fix="Run `reckon check` to see what the verifier does",
+        )
     estimate = pass_at_1(groups)
     asked: dict[str, int] = {}
     for rollout in rollouts:

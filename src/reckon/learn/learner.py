@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -89,26 +88,23 @@ class Learner:
             logp_S[member_S] = torch.cat([pieces[int(k)] for k in back])
         return logp_S
 
-    def update(
-        self, batch: Batch, algorithm: Algorithm, *, check: Callable[[], None] | None = None
-    ) -> dict[str, float | bool]:
+    def update(self, batch: Batch, algorithm: Algorithm) -> dict[str, float | bool]:
         """One optimiser update on one batch whose credit is assigned.
 
         The update is refused, and reported as ``skipped``, when the loss or the gradient norm is not finite: the
-        weights and the optimiser are then untouched. ``check`` may raise between micro-batches; nothing is applied.
+        weights and the optimiser are then untouched.
 
-        Returns loss, grad_norm (before clipping), lr, skipped, update_tokens, what the objective logs and, where the
-        batch has the sampler's log-probs, the mismatch statistics of :class:`Mismatch`.
+        Returns loss, grad_norm (before clipping), lr, skipped, update_tokens, what the objective logs (means under the
+        batch's weights) and, where the batch has the sampler's log-probs, the statistics of :class:`Mismatch`.
         """
         for column in algorithm.needs:
             batch.need(column)
         algorithm.weigh(batch)
+        total = batch.need("weight_S").sum().item() or 1.0
         live = batch.rows(algorithm.active(batch).nonzero().flatten())
         loss, tokens, logged, mismatch = 0.0, 0, dict[str, float](), Mismatch()
         self.optimizer.zero_grad(set_to_none=True)
         for _, micro in micro_batches(live, self.config.micro_batch_tokens):
-            if check is not None:
-                check()
             micro_on = micro.to(self.model.device)
             logp_S = response_logp(self.decoder, self.head, micro, self.temperature)
             part, sums = algorithm.objective(logp_S, micro_on)
@@ -137,7 +133,7 @@ class Learner:
             "lr": lr,
             "skipped": not finite,
             "update_tokens": tokens,
-            **logged,
+            **{name: value / total for name, value in logged.items()},
             **mismatch.summary(),
         }
 
@@ -158,7 +154,7 @@ class Learner:
         for name, parameter in self.model.named_parameters():
             keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{key}" in tensors]
             if keys:
-                self.optimizer.state[parameter] = {key: tensors[f"{name}.{key}"] for key in keys}
+                self.optimizer.state[parameter] = {key: tensors[f"{name}.{key}"].to(parameter.device) for key in keys}
         self.updates = counters["updates"]
 
 

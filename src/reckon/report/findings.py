@@ -63,7 +63,7 @@ def truncation(metrics: list[Row], evals: list[Row]) -> Finding:
     evidence = f"{share:.1%} of the responses at the end hit the token limit (threshold {TRUNCATED_SHARE:.0%})."
     if share <= TRUNCATED_SHARE:
         return Finding(name, "clear", evidence)
-    return Finding(name, "found", evidence, "Raise max_new_tokens, or add the overlong penalty to the reward.")
+    return Finding(name, "found", evidence, "Raise rollout.max_new_tokens.")
 
 
 def entropy_collapse(metrics: list[Row], evals: list[Row]) -> Finding:
@@ -92,7 +92,7 @@ def mismatch(metrics: list[Row], evals: list[Row]) -> Finding:
     evidence = f"The mismatch (k3) went from {first:.2g} to {last:.2g} nats per token (threshold {MISMATCH_NATS})."
     if last <= MISMATCH_NATS:
         return Finding(name, "clear", evidence)
-    remedy = "Use one precision and one kernel for both, refresh weights every step, or truncate importance weights."
+    remedy = "Use one precision and one kernel for both, and fewer minibatches."
     return Finding(name, "found", evidence, remedy)
 
 

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from reckon.core.config import Strict
 from reckon.core.errors import ConfigError
 from reckon.core.records import Rollout
+from reckon.models.template import opens_thinking
 from reckon.rewards.rules import Script, accuracy, format_reward, language
-from reckon.tasks.answer import THINK
 
 
 class LanguagePart(Strict):
@@ -50,8 +50,7 @@ class RewardSpec(Strict):
         right = accuracy(rollout.verdict)
         if right is None:
             return None, {}
-        opened = rollout.prompt.rstrip().endswith(THINK)
-        parts = {"accuracy": right, "format": format_reward(opened, rollout.response)}
+        parts = {"accuracy": right, "format": format_reward(opens_thinking(rollout.prompt), rollout.response)}
         total = self.accuracy * parts["accuracy"] + self.format * parts["format"]
         if self.language is not None:
             parts["language"] = language(rollout.response, self.language.script)

@@ -42,15 +42,15 @@ class ProblemOrder:
         self._epoch, self._order = -1, list[int]()
 
     def at(self, step: int, count: int) -> list[Problem]:
-        """The ``count`` problems of step ``step`` (1-based); none twice within a step unless there are too few."""
-        return [self._nth(index) for index in range((step - 1) * count, step * count)]
+        """The problems of step ``step`` (1-based): ``count`` different ones, or all if there are fewer.
 
-    def _nth(self, index: int) -> Problem:
-        epoch, place = divmod(index, len(self._problems))
+        An epoch is as many whole steps as the problems fill; what is left over has its turn in another epoch's shuffle.
+        """
+        epoch, place = divmod(step - 1, max(1, len(self._problems) // count))
         if epoch != self._epoch:
             self._epoch, self._order = epoch, list(range(len(self._problems)))
             random.Random(seed_for(self._seed, "order", epoch)).shuffle(self._order)
-        return self._problems[self._order[place]]
+        return [self._problems[index] for index in self._order[place * count : (place + 1) * count]]
 
 
 class Rollouts:
@@ -65,7 +65,7 @@ class Rollouts:
 
         Raises GateFailed when no response could be judged at all: training on would be training on nothing.
         """
-        problems = list({p.id: p for p in self.order.at(step, self.config.prompts_per_step)}.values())
+        problems = self.order.at(step, self.config.prompts_per_step)
         rollouts = self.sampler.ask(problems, self.config.samples_per_prompt, (self.seed, "rollout", step), check=check)
         rewarded = [self._reward(rollout) for rollout in rollouts]
         if all(rollout.reward is None for rollout in rewarded):

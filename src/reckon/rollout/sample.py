@@ -10,7 +10,7 @@ from typing import Any
 from reckon.core.records import Problem, Rollout, Verdict
 from reckon.core.seeds import seed_for
 from reckon.engine.base import Engine, Request, Sampling
-from reckon.models.template import PromptTemplate
+from reckon.models.template import PromptTemplate, response_text
 from reckon.tasks.base import Task
 
 
@@ -56,7 +56,7 @@ class Sampler:
                 sample=sample,
                 prompt=prompts[problem.id][0],
                 prompt_ids=list(request.prompt_ids),
-                response=self.tokenizer.decode(completion.token_ids, skip_special_tokens=True),
+                response=response_text(completion.token_ids, self.tokenizer),
                 response_ids=completion.token_ids,
                 logp=completion.logp,
                 finish=completion.finish,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, RootModel, model_validator
+from pydantic import Field, model_validator
 
 from reckon.algorithms.grpo import GRPO, PRESETS
 from reckon.core.config import Strict, Tree, apply_overrides, load_yaml, parse
@@ -115,8 +115,8 @@ class PretrainRecipe(Recipe):
     texts_per_step: int = Field(64, ge=1)
 
 
-class AnyRecipe(RootModel[Annotated[RLRecipe | PretrainRecipe, Field(discriminator="kind")]]):
-    """A recipe of any kind; ``kind`` says which."""
+KINDS: dict[str, type[RLRecipe] | type[PretrainRecipe]] = {"rl": RLRecipe, "pretrain": PretrainRecipe}
+"""What a recipe's ``kind`` names."""
 
 
 def recipe_names() -> list[str]:
@@ -142,7 +142,10 @@ def read_recipe(name: str, settings: list[str]) -> RLRecipe | PretrainRecipe:
     tree: Tree = apply_overrides(load_yaml(path), settings)
     if isinstance(tree.get("task"), dict):
         tree["task"] = resolved(build_task(tree["task"], f"{path}: task"))
-    return parse(AnyRecipe, tree, str(path)).root
+    kind = tree.get("kind")
+    if kind not in KINDS:
+        raise ConfigError(f"kind = {kind!r} is unknown", where=str(path), fix=f"Use one of {', '.join(KINDS)}")
+    return parse(KINDS[kind], tree, str(path))
 
 
 def _shipped() -> Path:

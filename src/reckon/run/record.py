@@ -31,25 +31,27 @@ def environment(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def write_record(path: Path, name: str, recipe: Recipe, command: str) -> None:
-    """Write run.yaml: the resolved recipe, its seed, the command, versions and machine."""
+def write_record(path: Path, name: str, recipe: Recipe, command: str, plugin: str | None) -> None:
+    """Write run.yaml: the resolved recipe, its seed, the command, the plugin's sha256, versions and machine."""
     record = {
         "recipe": name,
         "command": command,
         "config": recipe.model_dump(mode="json"),
+        "plugin": plugin,
         "seed": recipe.seed,
         **environment(recipe),
     }
     store.write_text(path, dump_yaml(record))
 
 
-def compare_record(path: Path, recipe: Recipe) -> list[str]:
+def compare_record(path: Path, recipe: Recipe, plugin: str | None) -> list[str]:
     """Check that the run in ``path`` is this recipe's; returns what differs in the environment, in words.
 
     Raises ConfigError listing every setting that differs.
     """
     record = load_yaml(path)
-    old, new = _flat(record.get("config", {})), _flat(recipe.model_dump(mode="json"))
+    old = _flat({**record.get("config", {}), "plugin": record.get("plugin")})
+    new = _flat({**recipe.model_dump(mode="json"), "plugin": plugin})
     changed = [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted(old | new) if old.get(key) != new.get(key)]
     if changed:
         raise ConfigError(

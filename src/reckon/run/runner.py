@@ -35,14 +35,22 @@ from reckon.tasks.registry import build_task
 
 @dataclass
 class Run:
-    """One run of one recipe in one directory; running it again continues it."""
+    """One run of one recipe in one directory; running it again continues it.
+
+    Attributes:
+        command: the command line, for the record.
+        plugin: sha256 of the plugin file, if any.
+        claimed: whether the directory is this run's to write in.
+    """
 
     name: str
     recipe: RLRecipe | PretrainRecipe
     out: Path
     command: str
+    plugin: str | None
     stop: Stop
     progress: Progress
+    claimed: bool = False
 
     def execute(self) -> Path:
         """Run to the end and return the final checkpoint's folder.
@@ -54,6 +62,7 @@ class Run:
             store.sweep(self.out)
             self.events = EventLog(self.out / "events.jsonl")
             finished = self._open()
+            self.claimed = True
             if finished is not None:
                 self.progress.note(f"This run is finished; nothing to do. Its model: {finished}")
                 return finished
@@ -76,10 +85,10 @@ class Run:
         """Claim the directory, or recognise it; returns the final checkpoint if the run is already done."""
         record = self.out / "run.yaml"
         if not record.exists():
-            write_record(record, self.name, self.recipe, self.command)
+            write_record(record, self.name, self.recipe, self.command, self.plugin)
             self.events.emit("run_start", 0, recipe=self.name, digest=digest(self.recipe), **environment(self.recipe))
             return None
-        differences = compare_record(record, self.recipe)
+        differences = compare_record(record, self.recipe, self.plugin)
         lineage = self.out / "lineage.json"
         if lineage.exists():
             return self.out / str(json.loads(lineage.read_text())["stages"][-1]["outputs"]["model"]["path"])
@@ -95,7 +104,7 @@ class Run:
         started = time.time()
         model, tokenizer, algorithm, base = self._model()
         learner = Learner(
-            model, self.recipe.optim, steps=self._updates(algorithm), temperature=self.recipe.rollout.temperature
+            model, self.recipe.optim, steps=self.recipe.steps * algorithm.minibatches, temperature=self._temperature
         )
         sampler = self._sampler(model, tokenizer)
         folder = self.out / "stages" / "01-train"
@@ -138,8 +147,10 @@ class Run:
         self._step = row["step"]
         self.progress.step(row)
 
-    def _updates(self, algorithm: Algorithm) -> int:
-        return self.recipe.steps * algorithm.minibatches
+    @property
+    def _temperature(self) -> float:
+        """What the learner's log-probs are tempered by: as the rollouts are; texts are not sampled."""
+        return self.recipe.rollout.temperature if isinstance(self.recipe, RLRecipe) else 1.0
 
     def _model(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Algorithm, str | None]:
         """The model to train, its tokenizer, the algorithm, and the model it starts from (None: scratch)."""
@@ -162,7 +173,8 @@ class Run:
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
-        return Qwen2ForCausalLM(config).to(self.recipe.device), tokenizer, NLL(), None
+        model = Qwen2ForCausalLM(config).to(self.recipe.device, getattr(torch, self.recipe.dtype))
+        return model, tokenizer, NLL(), None
 
     def _sampler(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Sampler:
         rollout = self.recipe.rollout

@@ -23,7 +23,7 @@ from reckon.models.load import load_model
 from reckon.rollout.sample import Sampler
 
 KL_RESPONSES = 128
-"""How many of an evaluation's responses are scored under the base model to estimate the KL divergence from it."""
+"""At least so many of an evaluation's responses are scored under the base model to estimate the KL divergence."""
 
 
 class EvalConfig(Strict):

@@ -78,6 +78,7 @@ class Train:
     keep_groups: int = 4
     refused: int = 0
     reference: Any = None
+    reference_from: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Path:
@@ -164,8 +165,9 @@ class Train:
 
     def _refresh_reference(self) -> None:
         every = getattr(self.algorithm, "reference_refresh", None)
-        if self.reference is None or (every and self.learner.updates and self.learner.updates % every == 0):
+        if self.reference is None or (every and self.learner.updates - self.reference_from >= every):
             self.reference = copy.deepcopy(self.learner.model).requires_grad_(False)
+            self.reference_from = self.learner.updates
 
     # ------------------------------------------------------------------------------------- files of the stage
 
@@ -175,14 +177,16 @@ class Train:
     def _save(self, step: int) -> None:
         if self._path(step).exists():
             return
+        # Before the folder, so that a kill in between leaves an event that the resumed run drops, never a lack of one.
+        self.events.emit("checkpoint", step, path=str(self._path(step).relative_to(self.events.path.parent)))
         with store.publish(self._path(step)) as folder:
             models.save_model(self.learner.model, self.tokenizer, folder)
-            counters = {"step": step, "refused": self.refused, **self.learner.save(folder)}
+            own = {"step": step, "refused": self.refused, "reference_from": self.reference_from}
+            counters = {**own, **self.learner.save(folder)}
             if self.reference is not None:
                 save_model(self.reference, str(folder / "reference.safetensors"))
             store.write_json(folder / "state.json", counters)
         store.prune(self.folder / "checkpoint", self.checkpoint.keep)
-        self.events.emit("checkpoint", step, path=str(self._path(step).relative_to(self.events.path.parent)))
 
     def _resume(self) -> int:
         """Restore the newest whole checkpoint and forget what was written after it; returns its step, or 0."""
@@ -190,7 +194,7 @@ class Train:
         step = 0
         if folder is not None:
             state = json.loads((folder / "state.json").read_text())
-            step, self.refused = state["step"], state["refused"]
+            step, self.refused, self.reference_from = state["step"], state["refused"], state["reference_from"]
             saved, _ = models.load_model(folder)
             self.learner.model.load_state_dict(saved.state_dict())
             self.learner.load(folder, state)
@@ -198,10 +202,14 @@ class Train:
                 self.reference = copy.deepcopy(self.learner.model).requires_grad_(False)
                 load_model(self.reference, folder / "reference.safetensors")
             self.published(self.learner.updates)
-        # What came after the checkpoint will happen again; starts, resumes and warnings happened all the same.
-        lasting = {"run_start", "resume", "warning"}
+        # What came after the checkpoint will happen again; what belongs to no step happened all the same.
         store.truncate_jsonl(
-            self.events.path, lambda row: row["event"] in lasting or (folder is not None and row["step"] <= step)
+            self.events.path,
+            lambda row: (
+                row["event"] in ("run_start", "resume")
+                or (row["event"] == "warning" and row["step"] == 0)
+                or (folder is not None and row["step"] <= step)
+            ),
         )
         store.truncate_jsonl(self.folder / "metrics.jsonl", lambda row: row["step"] <= step)
         return step
