@@ -20,7 +20,7 @@ from reckon.stages.metrics import rollout_metrics, update_metrics
 from reckon.tasks.check import check_task
 from reckon.tasks.countdown import CountdownTask
 from reckon.tasks.gsm8k import Gsm8kTask
-from reckon.tasks.registry import TASKS, build_task, load_plugin
+from reckon.tasks.registry import build_task, load_plugin
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -54,14 +54,11 @@ def the_example() -> str:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder with the example in it as my_task.py; the tasks it registers are forgotten."""
-    before = dict(TASKS)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder with the example in it as my_task.py."""
     (tmp_path / "my_task.py").write_text(the_example(), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    TASKS.clear()
-    TASKS.update(before)
+    return tmp_path
 
 
 def parse_command(line: str) -> None:
