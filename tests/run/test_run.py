@@ -217,6 +217,13 @@ def test_a_verifier_that_always_fails_stops_the_run_with_no_update(
     assert not (tmp_path / "run" / "stages" / "01-train" / "metrics.jsonl").exists()
 
 
+def test_a_run_that_failed_before_it_began_can_begin_with_other_settings(
+    tmp_path: Path, arguments: Arguments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert reckon(arguments(tmp_path / "run", model="no/such/folder"), monkeypatch) == 3
+    assert reckon(arguments(tmp_path / "run", steps=1, eval__every=1), monkeypatch) == 0
+
+
 def test_two_steps_on_real_gsm8k(tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = Path(os.environ.get("RECKON_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "gsm8k"
     if not data.is_dir():

@@ -75,7 +75,11 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
     except (OSError, SafetensorError) as error:
-        raise DataError(f"the model could not be written: {_first_line(error)}", where=str(folder)) from error
+        raise DataError(
+            f"the model could not be written: {_first_line(error)}",
+            where=str(folder),
+            fix="Free some space or choose another place, then run the same command again",
+        ) from error
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

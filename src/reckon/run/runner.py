@@ -84,7 +84,9 @@ class Run:
     def _open(self) -> Path | None:
         """Claim the directory, or recognise it; returns the final checkpoint if the run is already done."""
         record = self.out / "run.yaml"
-        if not record.exists():
+        if not any(self.out.glob("stages/*/*")):
+            # A run that failed before its first evaluation has nothing that other settings could spoil.
+            self.events.path.unlink(missing_ok=True)
             write_record(record, self.name, self.recipe, self.command, self.plugin)
             self.events.emit("run_start", 0, recipe=self.name, digest=digest(self.recipe), **environment(self.recipe))
             return None
