@@ -55,6 +55,9 @@ NO_LEARNING = 1e-9
 
 ROUNDS = 2
 
+TRL_PARTS = {"micro": (1, 4), "0.5b": (4, 16)}
+"""TRL updates on its batch in one of these numbers of parts, by the model's size: whichever is faster here counts."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -258,8 +261,8 @@ def _updated(rollouts: list[Rollout], algorithm: Any) -> tuple[list[int], list[i
     return [len(prompt) for prompt in live.prompts], [len(response) for response in live.responses]
 
 
-def measure_trl(options: argparse.Namespace) -> Figures:
-    """Steps of TRL's GRPOTrainer on the same problems, with the same reward."""
+def measure_trl(options: argparse.Namespace, parts: int) -> Figures:
+    """Steps of TRL's GRPOTrainer on the same problems, with the same reward, the batch in ``parts`` parts."""
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
@@ -279,10 +282,8 @@ def measure_trl(options: argparse.Namespace) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
             output_dir=folder,
-            per_device_train_batch_size=rollout.prompts_per_step
-            * rollout.samples_per_prompt
-            // options.trl_accumulation,
-            gradient_accumulation_steps=options.trl_accumulation,
+            per_device_train_batch_size=rollout.prompts_per_step * rollout.samples_per_prompt // parts,
+            gradient_accumulation_steps=parts,
             num_generations=rollout.samples_per_prompt,
             max_completion_length=rollout.max_new_tokens,
             temperature=rollout.temperature,
@@ -409,26 +410,32 @@ def make_random_model(folder: Path) -> None:
 # ------------------------------------------------------------------------------------------------ the parent
 
 
-def _alone(work: Callable[[Any], Any], argument: Any) -> Any:
-    """The result of ``work(argument)`` in a fresh process. This one stays small: a child's peak starts at its size."""
+def _alone(work: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of ``work`` in a fresh process. This one stays small: a child's peak starts at its size."""
+    print(work.__name__.lstrip("_").replace("_", " "), file=sys.stderr)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(work, argument).result()
+        return pool.submit(work, *arguments).result()
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The whole benchmark: the ratios, then what they were made of."""
-    before = _alone(measure_matmul, options)
-    turns = [(_alone(measure_reckon, options), _alone(measure_trl, options)) for _ in range(ROUNDS)]
+    before, trl_parts = _alone(measure_matmul, options), TRL_PARTS["0.5b" if options.random else "micro"]
+    turns: list[tuple[Figures, ...]] = []
+    for _ in range(ROUNDS):
+        trl_turns = [_alone(measure_trl, options, parts) for parts in trl_parts]
+        turns.append((_alone(measure_reckon, options), *trl_turns))
     generation = _alone(measure_generation, options)
     matmul = joined([before, _alone(measure_matmul, options)])
-    reckon, trl = (joined(figures) for figures in zip(*turns, strict=True))
-    raw = {"matmul_gflop_s": matmul, "reckon": reckon, "trl": trl, "generation": generation}
+    reckon, *trials = (joined(figures) for figures in zip(*turns, strict=True))
+    trl = min(trials, key=lambda figures: statistics.median(figures["step_s"]))
+    raw = {"matmul_gflop_s": matmul, "reckon": reckon, "generation": generation}
+    raw |= {f"trl_in_{parts}": trial for parts, trial in zip(trl_parts, trials, strict=True)}
     return {
         **summarise(matmul, reckon, trl, generation),
         **{part: {name: spread(values) for name, values in figures.items()} for part, figures in raw.items()},
         "model": "random Qwen2-0.5B shape" if options.random else options.model,
         "dtype": "bfloat16" if options.random else "float32",
-        "trl_accumulation": options.trl_accumulation,
+        "trl_counted": f"trl_in_{trl_parts[trials.index(trl)]}",
         "counted_steps": len(reckon["step_s"]),
         "date": date.today().isoformat(),
         "machine": _machine(options.device),
@@ -458,7 +465,6 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--device", default="cpu", help="as torch names it")
     parser.add_argument("--steps", type=int, default=3, help=f"counted steps in each of the {ROUNDS} rounds")
-    parser.add_argument("--trl-accumulation", type=int, default=1, help="parts in which TRL updates on the batch")
     parser.add_argument("--out", type=Path, help="write the JSON object to this file too")
     options = parser.parse_args()
     if options.random and options.device == "cpu":

@@ -206,6 +206,15 @@ def test_every_setting_of_a_recipe_is_documented_with_its_default(recipe: type[B
     assert {path: table.get(path) for path in settings} == settings
 
 
+@pytest.mark.parametrize(("recipe", "model"), [("r1-zero", RLRecipe), ("micro-base", PretrainRecipe)])
+def test_every_documented_default_can_be_set(recipe: str, model: type[BaseModel]) -> None:
+    table = table_of("recipes.md")
+    settings = {path: table[path] for path, _ in settings_of(model)}
+    given = [f"{path}={value}" for path, value in settings.items() if value not in ("required", "none")]
+    assert len(given) > 20
+    read_recipe(recipe, given)
+
+
 def test_no_setting_is_documented_that_is_not_there() -> None:
     settings = {path for recipe in (RLRecipe, PretrainRecipe) for path, _ in settings_of(recipe)}
     assert set(table_of("recipes.md")) == settings
