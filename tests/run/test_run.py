@@ -189,7 +189,7 @@ def test_published_grpo_with_a_refreshed_reference_resumes_exactly(
         ({"model": "no/such/folder"}, 3, "no such model folder"),
         ({"task.kind": "evn"}, 2, "did you mean 'even'?"),
         ({"rollout__samples_per_prompt": 1}, 2, "at least 2"),
-        ({"algorithm__preset": "grpoo"}, 2, "valid here: grpo, r1, modern"),
+        ({"algorithm__preset": "grpoo"}, 2, "Use one of grpo, r1, modern"),
         ({"template": "qwen"}, 2, "{question}"),
     ],
 )

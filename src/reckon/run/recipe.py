@@ -64,18 +64,6 @@ class RLRecipe(Recipe):
     reward: RewardSpec = RewardSpec()
     algorithm: GRPO = GRPO()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _expand_preset(cls, values: Any) -> Any:
-        algorithm = values.get("algorithm") if isinstance(values, dict) else None
-        if not isinstance(algorithm, dict) or "preset" not in algorithm:
-            return values
-        name = algorithm["preset"]
-        if name not in PRESETS:
-            raise ValueError(f"algorithm.preset = {name!r} is unknown; valid here: {', '.join(PRESETS)}")
-        chosen = {key: value for key, value in algorithm.items() if key != "preset"}
-        return {**values, "algorithm": {**PRESETS[name].model_dump(mode="json"), **chosen}}
-
     @model_validator(mode="after")
     def _groups_can_teach(self) -> RLRecipe:
         if self.rollout.samples_per_prompt < 2:
@@ -143,9 +131,25 @@ def read_recipe(name: str, settings: list[str]) -> RLRecipe | PretrainRecipe:
     if isinstance(tree.get("task"), dict):
         tree["task"] = resolved(build_task(tree["task"], f"{path}: task"))
     kind = tree.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(f"kind = {kind!r} is unknown", where=str(path), fix=f"Use one of {', '.join(KINDS)}")
+    if isinstance(tree.get("algorithm"), dict):
+        tree["algorithm"] = _with_preset(tree["algorithm"], str(path))
     return parse(KINDS[kind], tree, str(path))
+
+
+def _with_preset(algorithm: Tree, source: str) -> Tree:
+    """The section with the choices of the preset it names, if any, filled in below its own."""
+    # Not a pydantic validator: after one that runs before the fields, lists no longer pass for tuples.
+    if "preset" not in algorithm:
+        return algorithm
+    name = algorithm["preset"]
+    if not isinstance(name, str) or name not in PRESETS:
+        what = f"algorithm.preset = {name!r} is unknown"
+        raise ConfigError(what, where=source, fix=f"Use one of {', '.join(PRESETS)}")
+    chosen = {key: value for key, value in algorithm.items() if key != "preset"}
+    below = {key: value for key, value in PRESETS[name].model_dump(mode="json").items() if key not in chosen}
+    return {**below, **chosen}
 
 
 def _shipped() -> Path:

@@ -33,6 +33,9 @@ from reckon.learn.learner import Algorithm, Learner
 from reckon.models import load as models
 from reckon.stages.metrics import peak_rss_mb, rollout_metrics, update_metrics
 
+TRAINER = "trainer"
+"""The folder inside a checkpoint for what only training needs: optimiser, reference model, counters."""
+
 REFUSED_IN_A_ROW = 5
 """After this many refused updates in a row the run stops: it will not recover by itself."""
 
@@ -181,11 +184,13 @@ class Train:
         self.events.emit("checkpoint", step, path=str(self._path(step).relative_to(self.events.path.parent)))
         with store.publish(self._path(step)) as folder:
             models.save_model(self.learner.model, self.tokenizer, folder)
+            # In a folder of its own: some engines load every *.safetensors they find beside the model.
+            trainer = folder / TRAINER
+            trainer.mkdir()
             own = {"step": step, "refused": self.refused, "reference_from": self.reference_from}
-            counters = {**own, **self.learner.save(folder)}
+            store.write_json(trainer / "state.json", {**own, **self.learner.save(trainer)})
             if self.reference is not None:
-                save_model(self.reference, str(folder / "reference.safetensors"))
-            store.write_json(folder / "state.json", counters)
+                save_model(self.reference, str(trainer / "reference.safetensors"))
         store.prune(self.folder / "checkpoint", self.checkpoint.keep)
 
     def _resume(self) -> int:
@@ -193,14 +198,14 @@ class Train:
         folder = store.latest_checkpoint(self.folder / "checkpoint", warn=self._warn)
         step = 0
         if folder is not None:
-            state = json.loads((folder / "state.json").read_text())
+            state = json.loads((folder / TRAINER / "state.json").read_text())
             step, self.refused, self.reference_from = state["step"], state["refused"], state["reference_from"]
             saved, _ = models.load_model(folder)
             self.learner.model.load_state_dict(saved.state_dict())
-            self.learner.load(folder, state)
-            if (folder / "reference.safetensors").exists():
+            self.learner.load(folder / TRAINER, state)
+            if (folder / TRAINER / "reference.safetensors").exists():
                 self.reference = copy.deepcopy(self.learner.model).requires_grad_(False)
-                load_model(self.reference, folder / "reference.safetensors")
+                load_model(self.reference, folder / TRAINER / "reference.safetensors")
             self.published(self.learner.updates)
         # What came after the checkpoint will happen again; what belongs to no step happened all the same.
         store.truncate_jsonl(
