@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reckon.core.records import Problem, Rollout
-    from reckon.rollout.collect import Rollouts
+    from reckon.rollout.collect import Collection, Rollouts
     from reckon.run.recipe import RLRecipe
 
 Figures = dict[str, list[float]]
@@ -199,6 +199,7 @@ def measure_reckon(options: argparse.Namespace) -> Figures:
     """Steps of Reckon's own training stage: rollout, verdicts, rewards, credit, update, records."""
     from reckon.core.events import EventLog
     from reckon.core.stop import Stop
+    from reckon.learn.forward import Policy
     from reckon.learn.learner import Learner
     from reckon.stages.train import Train
 
@@ -208,9 +209,16 @@ def measure_reckon(options: argparse.Namespace) -> Figures:
     rows: list[dict[str, Any]] = []
 
     class Watched:
-        def collect(self, step: int, check: Callable[[], None]) -> list[Rollout]:
-            rollouts.append(source.collect(step, check))
-            return rollouts[-1]
+        def collect(self, step: int, check: Callable[[], None]) -> Collection:
+            collected = source.collect(step, check)
+            rollouts.append(collected.rollouts)
+            return collected
+
+        def save(self) -> dict[str, Any]:
+            return source.save()
+
+        def load(self, saved: dict[str, Any]) -> None:
+            source.load(saved)
 
     def progress(row: dict[str, Any]) -> None:
         clock.tick()
@@ -220,7 +228,7 @@ def measure_reckon(options: argparse.Namespace) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         Train(
             folder=Path(folder) / "stage",
-            learner=Learner(model, optim, steps=steps, temperature=recipe.rollout.temperature),
+            learner=Learner(Policy(model, recipe.rollout.temperature), optim, steps=steps),
             tokenizer=tokenizer,
             algorithm=recipe.algorithm,
             source=Watched(),
@@ -229,7 +237,7 @@ def measure_reckon(options: argparse.Namespace) -> Figures:
             events=EventLog(Path(folder) / "events.jsonl"),
             stop=Stop(),
             checkpoint=recipe.checkpoint.model_copy(update={"every": steps}),
-            evaluate=lambda step: None,
+            evaluate=lambda step, generated: None,
             eval_every=steps,
             progress=progress,
         ).run()
@@ -255,7 +263,7 @@ def _updated(rollouts: list[Rollout], algorithm: Any) -> tuple[list[int], list[i
     from reckon.algorithms.batch import Batch
 
     batch = Batch.of(rollouts)
-    algorithm.credit(batch)
+    algorithm.credit(batch, {})
     algorithm.weigh(batch)
     live = batch.rows(algorithm.active(batch).nonzero().flatten())
     return [len(prompt) for prompt in live.prompts], [len(response) for response in live.responses]
@@ -287,7 +295,7 @@ def measure_trl(options: argparse.Namespace, parts: int) -> Figures:
             num_generations=rollout.samples_per_prompt,
             max_completion_length=rollout.max_new_tokens,
             temperature=rollout.temperature,
-            beta=algorithm.kl_coef,
+            beta=0.0,
             epsilon=algorithm.clip_low,
             epsilon_high=algorithm.clip_high,
             loss_type="dapo",
@@ -325,7 +333,7 @@ def _trl_reward(source: Rollouts, by_id: dict[str, Problem]) -> tuple[Callable[.
 
     def score(prompt: str, problem: Problem, response: str, ids: list[int]) -> float:
         rollout = Rollout(task.kind, problem, 0, prompt, [], response, ids, logp=[], finish="stop", seed=0)
-        return source.reward.score(judge(rollout, task))[0] or 0.0
+        return source.reward.score(judge(rollout, task), source.config.max_new_tokens)[0] or 0.0
 
     def reward(
         prompts: list[str], completions: list[str], completion_ids: list[list[int]], problem: list[str], **_: Any

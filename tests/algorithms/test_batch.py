@@ -5,7 +5,7 @@ import torch
 
 from reckon.algorithms.batch import Batch
 from reckon.core.errors import MissingColumn
-from reckon.core.records import Problem, Rollout
+from reckon.core.records import Problem, Rollout, Verdict
 
 
 def rollout(problem: str, response: list[int], *, reward: float | None = 0.0, logp: bool = True) -> Rollout:
@@ -57,3 +57,29 @@ def test_responses_that_cannot_carry_a_loss_are_refused() -> None:
     short.logp = [-1.0]
     with pytest.raises(MissingColumn, match="1 log-probs, 2 tokens"):
         Batch.of([short])
+
+
+def test_no_rollouts_are_an_empty_batch() -> None:
+    batch = Batch.of([])
+    assert len(batch) == len(batch.of_role("policy")) == 0
+    assert batch.need("reward_N").tolist() == batch.live_S.tolist() == batch.length_N.tolist() == []
+
+
+def test_roles_endings_and_verdicts_are_columns() -> None:
+    rollouts = [rollout("a", [5, 6]), rollout("a", [7]), rollout("a", [8])]
+    rollouts[1].role, rollouts[2].finish = "greedy", "length"
+    for judged, score in zip(rollouts, (1.0, 0.0, 0.5), strict=True):
+        judged.verdict = Verdict(score)
+    batch = Batch.of(rollouts)
+    assert batch.truncated_N.tolist() == [False, False, True]
+    assert batch.need("correct_N").tolist() == [1, 0, 0.5]
+    assert [batch.of_role(role).index_N.tolist() for role in ("policy", "greedy", "anchor")] == [[0, 2], [1], []]
+
+
+def test_masked_sequences_join_the_forced_tokens() -> None:
+    forced = rollout("a", [5, 6])
+    forced.sampled = [True, False]
+    batch = Batch.of([forced, rollout("a", [7]), rollout("b", [8, 9])])
+    assert batch.live_S.tolist() == [True, False, True, True, True]
+    batch.mask(torch.tensor([False, True, False]))
+    assert batch.live_S.tolist() == [True, False, False, True, True]

@@ -70,7 +70,7 @@ def test_the_tokenizer_encodes_any_text(text: str) -> None:
 
 
 def test_texts_are_rollouts_whose_every_token_but_the_first_is_learned() -> None:
-    first, *_ = Texts(MIX, TOKENIZER, 4, 0).collect(1, lambda: None)
+    first, *_ = Texts(MIX, TOKENIZER, 4, 0).collect(1, lambda: None).rollouts
     assert len(first.prompt_ids) == 1
     assert TOKENIZER.decode(first.prompt_ids + first.response_ids[:-1]) == TEXTS[0]
     assert first.response_ids[-1] == TOKENIZER.eos_token_id

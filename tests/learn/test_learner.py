@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from reckon.algorithms.batch import Batch
-from reckon.algorithms.grpo import GRPO, PRESETS
 from reckon.algorithms.nll import NLL
+from reckon.algorithms.policy_gradient import KL, PolicyGradient
 from reckon.core.errors import ConfigError, MissingColumn
 from reckon.core.records import Rollout
-from reckon.learn.forward import decoder_of, micro_batches
+from reckon.learn.forward import Policy
 from reckon.learn.learner import Learner, Mismatch, OptimConfig
 
 Rollouts = Callable[..., list[Rollout]]
@@ -23,7 +23,7 @@ Model = Callable[..., Any]
 def gradients(model: Any, batch: Batch, algorithm: Any, budget: int) -> dict[str, torch.Tensor]:
     """The gradient that one update would apply, before clipping."""
     model = copy.deepcopy(model)
-    learner = Learner(model, OptimConfig(micro_batch_tokens=budget, grad_clip=1e9, lr=1e-9), steps=1)
+    learner = Learner(Policy(model), OptimConfig(micro_batch_tokens=budget, grad_clip=1e9, lr=1e-9), steps=1)
     seen: dict[str, torch.Tensor] = {}
     learner.optimizer.step = lambda: seen.update(  # type: ignore[method-assign, assignment]
         {name: p.grad.clone() for name, p in model.named_parameters()}
@@ -35,30 +35,16 @@ def gradients(model: Any, batch: Batch, algorithm: Any, budget: int) -> dict[str
 def credited(rollouts: list[Rollout], algorithm: Any, model: Any) -> Batch:
     """A batch slightly off-policy, so that ratios and clips are at work."""
     batch = Batch.of(rollouts)
-    algorithm.credit(batch)
-    logp_S = Learner(copy.deepcopy(model), OptimConfig(), steps=1).logp(batch)
+    algorithm.credit(batch, {})
+    logp_S = Learner(Policy(copy.deepcopy(model)), OptimConfig(), steps=1).measure(batch).need("logp_S")
     noise_S = torch.randn(len(logp_S), generator=torch.Generator().manual_seed(0))
-    if batch.logp_old_S is not None:
-        batch.logp_old_S = logp_S + 0.3 * noise_S
-    if "logp_ref_S" in algorithm.needs:
-        batch.logp_ref_S = logp_S - 0.1
+    batch.logp_old_S = batch.logp_roll_S = logp_S + 0.3 * noise_S
+    batch.logp_ref_S = logp_S - 0.1
     return batch
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_no_split_into_micro_batches_changes_a_gradient(
-    preset: str, tiny_model: Model, make_rollouts: Rollouts
-) -> None:
-    model, algorithm = tiny_model(), PRESETS[preset]
-    batch = credited(make_rollouts(), algorithm, model)
-    whole = gradients(model, batch, algorithm, budget=10_000)
-    for budget in (1, 40, 200):
-        for name, value in gradients(model, batch, algorithm, budget).items():
-            torch.testing.assert_close(value, whole[name], atol=1e-6, rtol=1e-4)
-
-
 def test_the_gradient_is_that_of_the_formula_written_out(tiny_model: Model, make_rollouts: Rollouts) -> None:
-    model, algorithm = tiny_model(), GRPO(kl_coef=0.1, aggregation="sequence_mean")
+    model, algorithm = tiny_model(), PolicyGradient(kl=KL(coef=0.1), aggregation="sequence_mean")
     rollouts = make_rollouts(groups=2)
     batch = credited(rollouts, algorithm, model)
     found = gradients(model, batch, algorithm, budget=64)
@@ -86,8 +72,8 @@ def test_the_gradient_is_that_of_the_formula_written_out(tiny_model: Model, make
 
 def test_logp_is_the_models_own_whatever_the_order(tiny_model: Model, make_rollouts: Rollouts) -> None:
     model, rollouts = tiny_model(), make_rollouts()
-    learner = Learner(model, OptimConfig(micro_batch_tokens=64), steps=1, temperature=0.7)
-    found = learner.logp(Batch.of(rollouts)).split([len(r.response_ids) for r in rollouts])
+    learner = Learner(Policy(model, temperature=0.7), OptimConfig(micro_batch_tokens=64), steps=1)
+    found = learner.measure(Batch.of(rollouts)).need("logp_S").split([len(r.response_ids) for r in rollouts])
     for rollout, values in zip(rollouts, found, strict=True):
         ids = torch.tensor([rollout.prompt_ids + rollout.response_ids])
         logits = model(input_ids=ids).logits[0, len(rollout.prompt_ids) - 1 : -1] / 0.7
@@ -109,10 +95,10 @@ def test_zero_variance_groups_give_exactly_no_gradient(tiny_model: Model, make_r
     model, rollouts = tiny_model(), make_rollouts()
     for rollout in rollouts:
         rollout.reward = 0.1
-    learner = Learner(model, OptimConfig(lr=1.0), steps=1)
+    learner = Learner(Policy(model), OptimConfig(lr=1.0), steps=1)
     before = copy.deepcopy(model.state_dict())
-    batch = credited(rollouts, GRPO(), model)
-    report = learner.update(batch, GRPO())
+    batch = credited(rollouts, PolicyGradient(), model)
+    report = learner.update(batch, PolicyGradient())
     assert report["grad_norm"] == 0
     assert report["update_tokens"] == 0
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -122,66 +108,53 @@ def test_forced_tokens_teach_nothing(tiny_model: Model, make_rollouts: Rollouts)
     model, rollouts = tiny_model(), make_rollouts(groups=2)
     for rollout in rollouts:
         rollout.sampled = [index % 3 != 0 for index in range(len(rollout.response_ids))]
-    batch = credited(rollouts, GRPO(), model)
+    batch = credited(rollouts, PolicyGradient(), model)
     assert batch.sampled_S is not None
     assert batch.logp_old_S is not None
-    before = gradients(model, batch, GRPO(), budget=100)
+    before = gradients(model, batch, PolicyGradient(), budget=100)
     batch.logp_old_S = torch.where(batch.sampled_S, batch.logp_old_S, -9.0)
-    for name, value in gradients(model, batch, GRPO(), budget=100).items():
+    for name, value in gradients(model, batch, PolicyGradient(), budget=100).items():
         assert torch.equal(value, before[name])
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_an_update_that_is_not_finite_is_refused(poison: float, tiny_model: Model, make_rollouts: Rollouts) -> None:
     model = tiny_model()
-    learner = Learner(model, OptimConfig(lr=0.1), steps=2)
-    batch = credited(make_rollouts(), GRPO(), model)
-    learner.update(copy.deepcopy(batch), GRPO())
+    learner = Learner(Policy(model), OptimConfig(lr=0.1), steps=2)
+    batch = credited(make_rollouts(), PolicyGradient(), model)
+    learner.update(copy.deepcopy(batch), PolicyGradient())
     weights, moments = copy.deepcopy(model.state_dict()), copy.deepcopy(learner.optimizer.state_dict()["state"])
     assert batch.advantage_S is not None
     batch.advantage_S[3] = poison
-    report = learner.update(batch, GRPO())
+    report = learner.update(batch, PolicyGradient())
     assert report["skipped"] is True
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     after = learner.optimizer.state_dict()["state"]
     assert all(torch.equal(after[i]["exp_avg"], moments[i]["exp_avg"]) for i in moments)
 
 
-def test_behaviour_log_probs_are_mandatory(tiny_model: Model, make_rollouts: Rollouts) -> None:
+def test_behaviour_log_probs_are_mandatory(make_rollouts: Rollouts) -> None:
     rollouts = make_rollouts()
     for rollout in rollouts:
         rollout.logp = []
-    model = tiny_model()
-    with pytest.raises(MissingColumn, match="logp_old_S"):
-        Learner(model, OptimConfig(), steps=1).update(credited(rollouts, GRPO(), model), GRPO())
-
-
-def test_micro_batches_keep_the_budget_and_hardly_pad(make_rollouts: Rollouts) -> None:
-    batch = Batch.of(make_rollouts(groups=32, samples=8))
-    rows, padded, real = [], 0, 0
-    for rows_K, micro in micro_batches(batch, 1024):
-        lengths = [len(p) + len(r) for p, r in zip(micro.prompts, micro.responses, strict=True)]
-        assert max(lengths) * len(lengths) <= 1024
-        rows += rows_K.tolist()
-        padded, real = padded + max(lengths) * len(lengths), real + sum(lengths)
-    assert sorted(rows) == list(range(len(batch)))
-    assert padded < 1.15 * real
+    with pytest.raises(MissingColumn, match="logp_roll_S"):
+        PolicyGradient().credit(Batch.of(rollouts), {})
 
 
 def test_a_restored_learner_goes_on_bit_for_bit(tmp_path: Path, tiny_model: Model, make_rollouts: Rollouts) -> None:
     def train(learner: Learner, steps: range) -> None:
         for step in steps:
             batch = Batch.of(make_rollouts(seed=step))
-            GRPO().credit(batch)
-            learner.update(batch, GRPO())
+            PolicyGradient().credit(batch, {})
+            learner.update(batch, PolicyGradient())
 
     config = OptimConfig(lr=1e-2, warmup_steps=2, schedule="cosine", weight_decay=0.1)
-    straight = Learner(tiny_model(), config, steps=6)
+    straight = Learner(Policy(tiny_model()), config, steps=6)
     train(straight, range(6))
-    first = Learner(tiny_model(), config, steps=6)
+    first = Learner(Policy(tiny_model()), config, steps=6)
     train(first, range(3))
     counters = first.save(tmp_path)
-    second = Learner(copy.deepcopy(first.model), config, steps=6)
+    second = Learner(Policy(copy.deepcopy(first.model)), config, steps=6)
     second.load(tmp_path, counters)
     train(second, range(3, 6))
     for name, value in straight.model.state_dict().items():
@@ -212,7 +185,7 @@ def test_a_model_that_bends_its_logits_is_refused(tiny_model: Model) -> None:
 
     model.forward = capped
     with pytest.raises(ConfigError, match="changes its logits"):
-        decoder_of(model)
+        Policy(model)
 
 
 def test_learning_rates() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reckon.core.records import Verdict
-from reckon.rewards.rules import accuracy, format_reward, language
+from reckon.rewards.rules import accuracy, format_reward, language, soft_overlong
 
 GOOD = " <think> 8 - 1 = 7, no. </think> <answer> 8 * 3 </answer>\n"
 
@@ -122,3 +122,30 @@ def test_a_million_characters_take_linear_time(piece: str) -> None:
     language(text, "latin")
     format_reward(False, text)
     assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize(
+    ("length", "penalty"),
+    [
+        (0, 0.0),
+        (16383, 0.0),
+        (16384, 0.0),
+        (16385, -1 / 4096),
+        (18432, -0.5),
+        (20480, -1.0),
+        (20481, -1.0),
+        (22528, -1.0),
+    ],
+)
+def test_soft_overlong_with_the_papers_numbers(length: int, penalty: float) -> None:
+    assert soft_overlong(length, 20480, 4096) == penalty
+
+
+@given(st.integers(1, 5000), st.floats(0.01, 1), st.integers(0, 6000))
+@settings(deadline=None)
+def test_soft_overlong_falls_from_0_to_minus_1(limit: int, share: float, length: int) -> None:
+    buffer = share * limit
+    here, next_ = soft_overlong(length, limit, buffer), soft_overlong(length + 1, limit, buffer)
+    assert -1 <= next_ <= here <= 0
+    assert here - next_ <= 1 / buffer + 1e-9
+    assert soft_overlong(limit, limit, buffer) == pytest.approx(-1)

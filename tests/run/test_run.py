@@ -75,7 +75,7 @@ def test_a_run_leaves_what_the_docs_promise(uninterrupted: Path) -> None:
         assert row["task"] == "even"
         assert (row["problems"], row["samples"]) == (4, 2)
         assert row["pass@1"]["low"] <= row["pass@1"]["value"] <= row["pass@1"]["high"]
-        assert len(read_jsonl(out / row["file"])) == 8
+        assert len(read_jsonl(out / row["samples_file"])) == 8
     assert evals[-1]["kl_base"] is not None
     metrics = read_jsonl(out / "stages" / "01-train" / "metrics.jsonl")
     assert [row["step"] for row in metrics] == [1, 2, 3, 4, 5, 6]
@@ -168,7 +168,8 @@ def test_published_grpo_with_a_refreshed_reference_resumes_exactly(
     from reckon.run.progress import Lines
 
     changes = {
-        "algorithm": "{preset: r1, minibatches: 2, reference_refresh: 5}",
+        "preset": "r1",
+        "algorithm": "{minibatches: 2, kl: {reference: {every: 5}}}",
         "steps": 4,
         "checkpoint__every": 1,
         "eval__every": 4,
@@ -189,7 +190,10 @@ def test_published_grpo_with_a_refreshed_reference_resumes_exactly(
         ({"model": "no/such/folder"}, 3, "no such model folder"),
         ({"task.kind": "evn"}, 2, "did you mean 'even'?"),
         ({"rollout__samples_per_prompt": 1}, 2, "at least 2"),
-        ({"algorithm__preset": "grpoo"}, 2, "Use one of grpo, r1, modern"),
+        ({"preset": "grpoo"}, 2, '--set preset=grpoo: preset = "grpoo": there is no such method; did you mean grpo?'),
+        ({"kind": "rll"}, 2, '--set kind=rll: kind = "rll" is unknown; did you mean rl?'),
+        ({"device": "cudda"}, 2, "--set device=cudda"),
+        ({"preset": "grpo", "rollout__samples_per_prompt": 1}, 2, "a group of one has nothing to compare"),
         ({"template": "qwen"}, 2, "{question}"),
     ],
 )

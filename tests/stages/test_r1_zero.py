@@ -28,7 +28,7 @@ GOLDEN = {"loss": [-0.0645146, -0.0743691], "grad_norm": [0.1659865, 0.1430261],
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("r1-zero") / "run"
     lines = Lines(Console(quiet=True), steps=8)
-    Run("r1-zero", read_recipe("r1-zero", SETTINGS), out, "reckon run r1-zero", None, Stop(), lines).execute()
+    Run("r1-zero", read_recipe("r1-zero", SETTINGS), out, "reckon run r1-zero", [], Stop(), lines).execute()
     return out
 
 

@@ -2,7 +2,7 @@
 
 Shape legend, used by every function of this package:
     N  sequences (one rollout each)        S  response tokens of all N sequences, row after row
-    G  sequences of one prompt (a group)
+    G  sequences of one prompt (a group)      P  pairs of sequences
 
 There is no padding and therefore no mask: a prompt token or a pad cannot enter a loss, because it has no column.
 Padding exists only inside :mod:`reckon.learn`, for the length of one forward pass.
@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from reckon.core.errors import MissingColumn
-from reckon.core.records import Rollout
+from reckon.core.records import Role, Rollout
+
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass
@@ -28,26 +30,49 @@ class Batch:
     Attributes:
         prompts, responses: token ids of each of the N sequences.
         row_S: the sequence (0..N-1) each token belongs to; sorted.
+        index_N: the place of each sequence among the rollouts the batch was made of.
         group_N: the prompt group of each sequence, 0-based.
+        role_N: what each sequence is for, as an index into ``ROLES``.
         reward_N: scalar reward of each sequence (float64).
-        sampled_S: False for tokens forced into the response; they carry no loss.
-        logp_old_S: log-probability (nats) under the policy that sampled the token, at the sampling temperature.
-        logp_ref_S: log-probability under the reference policy.
+        correct_N: the verifier's score of each sequence (float64), whatever the reward adds to it.
+        truncated_N: True where generation hit the token limit.
+        greedy_N: reward of the greedy answer to the same prompt.
+        sampled_S: False for tokens that carry no loss and count in no denominator: those forced into the response, and
+            those of sequences an algorithm masks.
+        logp_roll_S: log-probability (nats) of each token as its sampler had it, at the sampling temperature.
+        logp_old_S: the same under the policy before the step's updates: the sampler's, or recomputed by the trainer.
+        logp_ref_S: the same under the reference policy.
+        value_S: the critic's estimate before each token, from before the step's updates.
+        return_S: what the critic should have said.
         advantage_S: credit of each token, no gradient.
         weight_S: the token's share of the loss: loss = sum_S(weight_S * loss_S). Computed on the *global* optimiser
             batch, so that no split into micro-batches or ranks changes a gradient.
+        imitate_S: the token's share of a likelihood term: loss -= sum_S(imitate_S * logp_S).
+        total: the sum of ``weight_S`` over the optimiser batch; what weighted sums are divided by to be means.
+        unit: sequences come in units of so many that are never separated; 2 for (chosen, rejected) pairs.
     """
 
     prompts: list[list[int]]
     responses: list[list[int]]
     row_S: Tensor
+    index_N: Tensor
     group_N: Tensor
+    role_N: Tensor
+    truncated_N: Tensor
     reward_N: Tensor | None = None
+    correct_N: Tensor | None = None
+    greedy_N: Tensor | None = None
     sampled_S: Tensor | None = None
+    logp_roll_S: Tensor | None = None
     logp_old_S: Tensor | None = None
     logp_ref_S: Tensor | None = None
+    value_S: Tensor | None = None
+    return_S: Tensor | None = None
     advantage_S: Tensor | None = None
     weight_S: Tensor | None = None
+    imitate_S: Tensor | None = None
+    total: float = 1.0
+    unit: int = 1
 
     @classmethod
     def of(cls, rollouts: Sequence[Rollout]) -> Batch:
@@ -64,14 +89,19 @@ class Batch:
             if rollout.logp and len(rollout.logp) != count:
                 raise MissingColumn(f"rollout of {rollout.problem.id}: {len(rollout.logp)} log-probs, {count} tokens")
             groups.setdefault((rollout.task, rollout.problem.id), len(groups))
-        lengths = torch.tensor([len(rollout.response_ids) for rollout in rollouts])
+        lengths = torch.tensor([len(rollout.response_ids) for rollout in rollouts], dtype=torch.long)
         forced = any(rollout.sampled is not None for rollout in rollouts)
+        logp_S = _floats([value for r in rollouts for value in (r.logp if r.logp else (None,))], torch.float32)
         return cls(
             prompts=[rollout.prompt_ids for rollout in rollouts],
             responses=[rollout.response_ids for rollout in rollouts],
             row_S=torch.repeat_interleave(torch.arange(len(rollouts)), lengths),
-            group_N=torch.tensor([groups[rollout.task, rollout.problem.id] for rollout in rollouts]),
+            index_N=torch.arange(len(rollouts)),
+            group_N=torch.tensor([groups[r.task, r.problem.id] for r in rollouts], dtype=torch.long),
+            role_N=torch.tensor([ROLES.index(rollout.role) for rollout in rollouts], dtype=torch.int8),
+            truncated_N=torch.tensor([rollout.finish == "length" for rollout in rollouts], dtype=torch.bool),
             reward_N=_floats([rollout.reward for rollout in rollouts], torch.float64),
+            correct_N=_floats([r.verdict.score if r.verdict else None for r in rollouts], torch.float64),
             sampled_S=torch.tensor(
                 [
                     flag
@@ -81,7 +111,8 @@ class Batch:
             )
             if forced
             else None,
-            logp_old_S=_floats([value for r in rollouts for value in (r.logp if r.logp else (None,))], torch.float32),
+            logp_roll_S=logp_S,
+            logp_old_S=logp_S,
         )
 
     def __len__(self) -> int:
@@ -91,6 +122,19 @@ class Batch:
     def length_N(self) -> Tensor:
         """Response tokens of each sequence."""
         return torch.bincount(self.row_S, minlength=len(self))
+
+    @property
+    def live_S(self) -> Tensor:
+        """bool [S]: the tokens that carry loss."""
+        return torch.ones_like(self.row_S, dtype=torch.bool) if self.sampled_S is None else self.sampled_S
+
+    def mask(self, hidden_N: Tensor) -> None:
+        """Take these sequences out of the loss and of its denominators."""
+        self.sampled_S = self.live_S & ~hidden_N[self.row_S]
+
+    def of_role(self, role: Role) -> Batch:
+        """The sequences of one role."""
+        return self.rows((self.role_N == ROLES.index(role)).nonzero().flatten())
 
     def need(self, column: str) -> Tensor:
         """The named column. Raises MissingColumn when nothing has filled it in."""

@@ -16,7 +16,7 @@ def command(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (`reckon recipes`) or the path of a .yaml file.")],
     out: Annotated[Path | None, typer.Option(help="The run directory; the default is runs/RECIPE.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a setting, e.g. optim.lr=1e-4.")] = None,
-    plugin: Annotated[Path | None, typer.Option(help="A Python file with a task of your own.")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file with a task of your own.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and leave.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
@@ -26,8 +26,9 @@ def command(
     from reckon.run.recipe import read_recipe
     from reckon.tasks.registry import load_plugin
 
-    if plugin is not None:
-        load_plugin(plugin)
+    plugins = plugin or []
+    for path in plugins:
+        load_plugin(path)
     chosen = read_recipe(recipe, settings or [])
     name = Path(recipe).stem
     if dry_run:
@@ -45,8 +46,8 @@ def command(
     console = Console(stderr=as_json)
     began = time.monotonic()
     with progress_for(console, chosen.steps, f"reckon run {name}") as progress:
-        digest = file_digest(plugin) if plugin else None
-        run = Run(name, chosen, out, shlex.join(["reckon", *sys.argv[1:]]), digest, Stop().install(), progress)
+        digests = [file_digest(path) for path in plugins]
+        run = Run(name, chosen, out, shlex.join(["reckon", *sys.argv[1:]]), digests, Stop().install(), progress)
         try:
             model = run.execute()
         except BaseException:
@@ -63,7 +64,8 @@ def command(
         return
     template = shlex.quote(chosen.template)
     task = " ".join(f"--set {shlex.quote(f'task.{key}={value}')}" for key, value in _changed(chosen.task).items())
-    measure = f"--task {chosen.task['kind']} {task}".rstrip() + (f" --plugin {plugin}" if plugin else "")
+    parts = [f"--task {chosen.task['kind']}", task, *(f"--plugin {shlex.quote(str(path))}" for path in plugins)]
+    measure = " ".join(part for part in parts if part)
     console.print(
         f"\nmodel:  {model}\nreport: {report}\ntook:   {(time.monotonic() - began) / 60:.1f} min\n\n"
         f"Next: reckon chat {model} --template {template}\n"

@@ -308,14 +308,18 @@ def _is_named(member: Any, tag: int | str) -> bool:
 
 
 def _tags(annotation: Any) -> list[Any]:
-    """The words that a type allows: of a Literal its values, of a model those of its first Literal field."""
+    """The words that a type allows: of a Literal its values, of a model that of its first field with only one."""
     tags: list[Any] = []
     for member in _members(annotation):
         if get_origin(member) is Literal:
             tags += get_args(member)
-        fields = getattr(member, "model_fields", {}).values()
-        tags += next((get_args(field.annotation) for field in fields if get_origin(field.annotation) is Literal), ())
+        literals = (get_args(f.annotation) for f in getattr(member, "model_fields", {}).values() if _is_literal(f))
+        tags += next((words for words in literals if len(words) == 1), ())
     return tags
+
+
+def _is_literal(field: Any) -> bool:
+    return get_origin(field.annotation) is Literal
 
 
 def _choices(word: Any, valid: Sequence[Any]) -> str:

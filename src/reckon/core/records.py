@@ -12,6 +12,10 @@ from typing import Any, Literal
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 """Why generation ended. ``length`` is a truncated answer, ``stop`` a finished one: never merged."""
 
+Role = Literal["policy", "greedy", "anchor", "hinted"]
+"""What a rollout is for: a sample of the policy being trained; its greedy answer, a baseline; a sample of the anchor
+model; or an answer found with the solution in the prompt. Statistics of the policy count the first kind alone."""
+
 
 @dataclass(slots=True)
 class Problem:
@@ -73,6 +77,7 @@ class Rollout:
     finish: FinishReason
     seed: int
     version: int = 0
+    role: Role = "policy"
     sampled: list[bool] | None = None
     verdict: Verdict | None = None
     reward: float | None = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import Field
 from tokenizers import AddedToken, pre_tokenizers
@@ -20,6 +21,7 @@ from reckon.core.config import Strict
 from reckon.core.records import Problem, Rollout
 from reckon.core.seeds import seed_for
 from reckon.models.template import TEMPLATES
+from reckon.rollout.collect import Collection
 from reckon.tasks.countdown import is_heldout, random_problem
 
 WORDS = {
@@ -59,8 +61,8 @@ class MicroText(Strict):
             to the target), drawn per text from these.
     """
 
-    max_number: int = 12
-    max_value: int = 99
+    max_number: int = Field(12, ge=1)
+    max_value: int = Field(99, ge=1, le=99)
     four: float = Field(0.08, ge=0, le=1)
     drill: float = Field(0.10, ge=0, le=1)
     tagged: float = Field(0.55, ge=0, lt=1)
@@ -68,8 +70,8 @@ class MicroText(Strict):
     mixed: float = Field(0.12, ge=0, le=1)
     reflective: float = Field(0.35, ge=0, le=1)
     check: float = Field(0.2, ge=0, le=1)
-    give_up: tuple[float, ...] = (0.6, 0.4, 0.25, 0.1, 0.03)
-    looks: tuple[int, ...] = (1, 2, 4)
+    give_up: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field((0.6, 0.4, 0.25, 0.1, 0.03), min_length=1)
+    looks: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 2, 4), min_length=1)
 
 
 @dataclass(slots=True)
@@ -201,7 +203,7 @@ class Texts:
     texts_per_step: int
     seed: int
 
-    def collect(self, step: int, check: Callable[[], None]) -> list[Rollout]:
+    def collect(self, step: int, check: Callable[[], None]) -> Collection:
         """The texts of a step (1-based)."""
         check()
         rollouts = []
@@ -210,7 +212,14 @@ class Texts:
             ids = [*self.tokenizer(text)["input_ids"], self.tokenizer.eos_token_id]
             problem = Problem(f"text:{index}", "", None)
             rollouts.append(Rollout("micro-text", problem, 0, "", ids[:1], text, ids[1:], [], "stop", index))
-        return rollouts
+        return Collection(rollouts)
+
+    def save(self) -> dict[str, Any]:
+        """Nothing: a step's texts are a function of its number."""
+        return {}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Nothing to remember."""
 
 
 def build_tokenizer() -> Qwen2Tokenizer:

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, distributed
 
+from reckon.algorithms.base import Algorithm, Outputs, State
 from reckon.algorithms.batch import Batch
 from reckon.core.config import Strict
-from reckon.learn.forward import decoder_of, micro_batches, response_logp
+from reckon.learn.forward import Forward, measure
+from reckon.learn.packing import token_cuts
 
-
-class Algorithm(Protocol):
-    """What the learner asks of an algorithm; see :mod:`reckon.algorithms.grpo` for the meaning of each."""
-
-    @property
-    def minibatches(self) -> int: ...
-    @property
-    def needs(self) -> frozenset[str]: ...
-    def credit(self, batch: Batch) -> None: ...
-    def weigh(self, batch: Batch) -> None: ...
-    def active(self, batch: Batch) -> Tensor: ...
-    def objective(self, logp_S: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]: ...
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimConfig(Strict):
@@ -36,11 +27,11 @@ class OptimConfig(Strict):
         lr: peak learning rate, reached after ``warmup_steps`` updates.
         schedule: ``constant``, or ``cosine`` down to a tenth of ``lr`` at the last step.
         grad_clip: largest gradient norm; longer gradients are scaled down to it.
-        micro_batch_tokens: tokens, padding included, of one forward and backward pass; bounds the memory.
+        micro_batch_tokens: tokens of one forward and backward pass; bounds the memory.
     """
 
     lr: float = Field(1e-6, gt=0)
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
     weight_decay: float = Field(0.0, ge=0)
     warmup_steps: int = Field(0, ge=0)
     schedule: Literal["constant", "cosine"] = "constant"
@@ -58,84 +49,82 @@ class OptimConfig(Strict):
 
 
 class Learner:
-    """Owns the model and the optimiser.
+    """Owns a model's optimiser: a policy's, or a critic's.
 
-    ``temperature`` is the sampling temperature of the rollouts: trainer log-probabilities must use the same.
+    Where ``torch.distributed`` is initialised every rank is given the same batch and works on its share of the rows;
+    gradients are summed, not averaged, because the weights already hold the global denominators.
     """
 
-    def __init__(self, model: Any, config: OptimConfig, *, steps: int, temperature: float = 1.0) -> None:
-        self.model, self.config, self.steps, self.temperature = model, config, steps, temperature
-        self.decoder, self.head = decoder_of(model)
+    def __init__(self, forward: Forward, config: OptimConfig, *, steps: int) -> None:
+        self.forward, self.model, self.config, self.steps = forward, forward.model, config, steps
         # Dropout would make the trainer's log-probabilities differ from the sampler's.
-        model.eval()
-        decay = [p for p in model.parameters() if p.ndim >= 2]
-        plain = [p for p in model.parameters() if p.ndim < 2]
+        self.model.eval()
+        decay = [p for p in self.model.parameters() if p.ndim >= 2]
+        plain = [p for p in self.model.parameters() if p.ndim < 2]
         groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
         self.updates = 0
 
-    @torch.no_grad()
-    def logp(self, batch: Batch, decoder: Any = None, head: Any = None) -> Tensor:
-        """Log-probability of every response token [S] under the model, or under another decoder and head."""
-        decoder, head = decoder or self.decoder, head or self.head
-        logp_S = torch.empty(len(batch.row_S))
-        for rows_K, micro in micro_batches(batch, self.config.micro_batch_tokens):
-            member_S = torch.zeros(len(batch), dtype=torch.long).index_fill_(0, rows_K, 1)[batch.row_S].bool()
-            values = response_logp(decoder, head, micro, self.temperature).cpu()
-            # Micro-batches come sorted by length; put their tokens back in the batch's own order.
-            back = torch.argsort(rows_K)
-            pieces = values.split(micro.length_N.tolist())
-            logp_S[member_S] = torch.cat([pieces[int(k)] for k in back])
-        return logp_S
+    def measure(self, batch: Batch, forward: Forward | None = None) -> Outputs:
+        """What the model, or another, says of every response token; no gradients."""
+        return measure(forward or self.forward, batch, self.config.micro_batch_tokens)
 
-    def update(self, batch: Batch, algorithm: Algorithm) -> dict[str, float | bool]:
+    def restart(self) -> None:
+        """Forget the optimiser's moments; the schedule goes on."""
+        self.optimizer.state.clear()
+
+    def update(self, batch: Batch, algorithm: Algorithm, state: State | None = None) -> dict[str, float | bool]:
         """One optimiser update on one batch whose credit is assigned.
 
         The update is refused, and reported as ``skipped``, when the loss or the gradient norm is not finite: the
         weights and the optimiser are then untouched.
 
-        Returns loss, grad_norm (before clipping), lr, skipped, update_tokens, what the objective logs (means under the
-        batch's weights) and, where the batch has the sampler's log-probs, the statistics of :class:`Mismatch`.
+        Returns loss, grad_norm (before clipping), lr, skipped, update_tokens, what the objective logs, and, where the
+        batch has the sampler's log-probs, the statistics of :class:`Mismatch`.
         """
-        for column in algorithm.needs:
-            batch.need(column)
         algorithm.weigh(batch)
-        total = batch.need("weight_S").sum().item() or 1.0
         live = batch.rows(algorithm.active(batch).nonzero().flatten())
-        loss, tokens, logged, mismatch = 0.0, 0, dict[str, float](), Mismatch()
+        sums, mismatch = {"loss": 0.0, "update_tokens": 0.0}, Mismatch()
         self.optimizer.zero_grad(set_to_none=True)
-        for _, micro in micro_batches(live, self.config.micro_batch_tokens):
+        mine = _share(live)
+        for rows_K in token_cuts(mine, self.config.micro_batch_tokens):
+            micro = mine.rows(rows_K)
             micro_on = micro.to(self.model.device)
-            logp_S = response_logp(self.decoder, self.head, micro, self.temperature)
-            part, sums = algorithm.objective(logp_S, micro_on)
-            part.backward()
-            loss += part.item()
-            tokens += sum(map(len, micro.prompts)) + len(micro.row_S)
-            for name, value in sums.items():
-                logged[name] = logged.get(name, 0.0) + value.item()
-            if micro_on.logp_old_S is not None:
-                mismatch.add(logp_S.detach(), micro_on.logp_old_S)
+            outputs = self.forward(micro)
+            loss, logged = algorithm.objective(outputs, micro_on, state or {})
+            loss.backward()
+            sums["loss"] += loss.item()
+            sums["update_tokens"] += sum(map(len, micro.prompts)) + len(micro.row_S)
+            for name, value in logged.items():
+                sums[name] = sums.get(name, 0.0) + value.item()
+            if outputs.logp_S is not None and micro_on.logp_roll_S is not None:
+                mismatch.add(outputs.logp_S.detach(), micro_on.logp_roll_S)
+        sums = self._over_ranks(sums)
 
-        norm = (
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip).item() if len(live) else 0.0
-        )
-        lr = self.config.lr_at(self.updates, self.steps)
-        finite = math.isfinite(loss) and math.isfinite(norm)
+        norm, lr = 0.0, self.config.lr_at(self.updates, self.steps)
+        if len(live):
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip).item()
+        finite = math.isfinite(sums["loss"]) and math.isfinite(norm)
         if finite and len(live):
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.optimizer.step()
         self.updates += 1
         self.optimizer.zero_grad(set_to_none=True)
-        return {
-            "loss": loss,
-            "grad_norm": norm,
-            "lr": lr,
-            "skipped": not finite,
-            "update_tokens": tokens,
-            **{name: value / total for name, value in logged.items()},
-            **mismatch.summary(),
-        }
+        return {**sums, "grad_norm": norm, "lr": lr, "skipped": not finite, **mismatch.summary()}
+
+    def _over_ranks(self, sums: dict[str, float]) -> dict[str, float]:
+        """Add up gradients and logged sums over the ranks, if there are any."""
+        if not distributed.is_initialized():
+            return sums
+        for parameter in self.model.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            distributed.all_reduce(parameter.grad)
+        gathered: list[dict[str, float]] = [{}] * distributed.get_world_size()
+        distributed.all_gather_object(gathered, sums)
+        names = dict.fromkeys(name for each in gathered for name in each)
+        return {name: sum(each.get(name, 0.0) for each in gathered) for name in names}
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the optimiser's moments to ``folder/optimizer.safetensors``; return the counters to keep beside."""
@@ -158,6 +147,15 @@ class Learner:
         self.updates = counters["updates"]
 
 
+def _share(batch: Batch) -> Batch:
+    """The rows of this rank: a run of units in the order of their groups, so that most prompts stay on one rank."""
+    if not distributed.is_initialized():
+        return batch
+    order_U = batch.group_N[:: batch.unit].argsort(stable=True)
+    mine_U = order_U.tensor_split(distributed.get_world_size())[distributed.get_rank()]
+    return batch.rows((batch.unit * mine_U[:, None] + torch.arange(batch.unit)).flatten())
+
+
 class Mismatch:
     """How far the trainer's log-probs are from the sampler's, over the tokens of one update before it is applied.
 
@@ -169,8 +167,8 @@ class Mismatch:
     def __init__(self) -> None:
         self.count, self.k1, self.k3, self.w, self.w2, self.top = 0, 0.0, 0.0, 0.0, 0.0, 0.0
 
-    def add(self, logp_S: Tensor, logp_old_S: Tensor) -> None:
-        x_S = (logp_S - logp_old_S).double()
+    def add(self, logp_S: Tensor, logp_roll_S: Tensor) -> None:
+        x_S = (logp_S - logp_roll_S).double()
         w_S = x_S.exp()
         self.count += len(x_S)
         self.k1 -= x_S.sum().item()

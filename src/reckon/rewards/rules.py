@@ -1,4 +1,4 @@
-"""Rule rewards: small pure functions from a response, or its verdict, to a number in [0, 1]."""
+"""Rule rewards: small pure functions from a response, or its verdict, to a number; in [0, 1] unless said otherwise."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ def format_reward(prompt_opened_think: bool, response: str) -> float:
     in_order = ANSWER not in thought + before and END_ANSWER not in thought + before + between
     blank = not (before + between + after).strip()
     return float(in_order and blank and bool(thought.strip()) and bool(answer.strip()))
+
+
+def soft_overlong(length: int, limit: int, buffer: float) -> float:
+    """DAPO's soft overlong punishment (arXiv 2503.14476, eq. 13), in [-1, 0].
+
+    0 up to ``limit - buffer`` tokens, from there linearly down to -1 at ``limit``, and -1 beyond.
+    """
+    return max(-1.0, min(0.0, (limit - buffer - length) / buffer))
 
 
 _LATIN = r"A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff"

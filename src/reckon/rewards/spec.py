@@ -1,4 +1,4 @@
-"""From rule rewards to the one number the optimiser sees: a weighted sum, refused if form alone could pay."""
+"""From rule rewards to the one number the optimiser sees: a weighted sum, refused if a wrong answer could pay more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reckon.core.config import Strict
 from reckon.core.errors import ConfigError
 from reckon.core.records import Rollout
 from reckon.models.template import opens_thinking
-from reckon.rewards.rules import Script, accuracy, format_reward, language
+from reckon.rewards.rules import Script, accuracy, format_reward, language, soft_overlong
 
 
 class LanguagePart(Strict):
@@ -21,41 +21,74 @@ class LanguagePart(Strict):
     script: Script
 
 
-class RewardSpec(Strict):
-    """The weights of the reward's parts, each of which lies in [0, 1].
+class Overlong(Strict):
+    """DAPO's soft overlong punishment (:func:`reckon.rewards.rules.soft_overlong`): its weight, and over which share of
+    the token limit, the last one, it grows from nothing to full."""
 
-    A wrong answer must not earn as much as a right one by its form alone; weights that would let it are refused
-    with a ConfigError unless ``allow_dominated`` is set. (R1 gives accuracy and format equal weights.)
+    weight: float = Field(1.0, gt=0)
+    share: float = Field(gt=0, le=1)
+
+
+class RewardSpec(Strict):
+    """The reward: a weighted sum of parts, of which ``accuracy``, ``format`` and ``language`` lie in [0, 1] and
+    ``overlong`` in [-1, 0].
+
+    Every right answer must earn more than any wrong one, whatever the form and length of both; weights that do not see
+    to that are refused with a ConfigError unless ``allow_dominated`` is set. (R1 gives accuracy and format equal
+    weights.)
+
+    Attributes:
+        signed: accuracy lies in [-1, 1] instead: a wrong answer pays -1 (DAPO, VAPO).
     """
 
     accuracy: float = Field(default=1.0, ge=0)
     format: float = Field(default=0.1, ge=0)
     language: LanguagePart | None = None
+    overlong: Overlong | None = None
+    signed: bool = False
     allow_dominated: bool = False
 
     @model_validator(mode="after")
     def _right_beats_wrong(self) -> RewardSpec:
-        others = self.format + (self.language.weight if self.language else 0.0)
-        if others >= self.accuracy and not self.allow_dominated:
+        right = self._total({"accuracy": 1.0, "overlong": -1.0})
+        wrong = self._total({"accuracy": -1.0 if self.signed else 0.0, "format": 1.0, "language": 1.0})
+        if right <= wrong and not self.allow_dominated:
             raise ConfigError(
-                f"the parts besides accuracy add up to {others:g}, not less than the accuracy weight {self.accuracy:g}",
+                f"a right answer could earn {right:g} and a wrong one {wrong:g}",
                 where="reward",
-                why="A wrong answer in the right form could earn as much as a right one, and would be learned",
-                fix="Lower the other weights, raise reward.accuracy, or set reward.allow_dominated: true",
+                why="What pays a wrong answer as much as a right one would be learned instead of answering",
+                fix="Lower the weights besides accuracy, raise reward.accuracy, or set reward.allow_dominated: true",
             )
         return self
 
-    def score(self, rollout: Rollout) -> tuple[float | None, dict[str, float]]:
-        """The reward of a judged rollout and its parts before weighting; (None, {}) if its verdict is absent."""
+    def score(self, rollout: Rollout, limit: int) -> tuple[float | None, dict[str, float]]:
+        """The reward of a judged rollout and its parts before weighting; (None, {}) if its verdict is absent.
+
+        Args:
+            limit: most tokens that the response could have had.
+        """
         right = accuracy(rollout.verdict)
         if right is None:
             return None, {}
-        parts = {"accuracy": right, "format": format_reward(opens_thinking(rollout.prompt), rollout.response)}
-        total = self.accuracy * parts["accuracy"] + self.format * parts["format"]
+        parts = {
+            "accuracy": 2 * right - 1 if self.signed else right,
+            "format": format_reward(opens_thinking(rollout.prompt), rollout.response),
+        }
         if self.language is not None:
             parts["language"] = language(rollout.response, self.language.script)
-            total += self.language.weight * parts["language"]
-        return total, parts
+        if self.overlong is not None:
+            parts["overlong"] = soft_overlong(len(rollout.response_ids), limit, self.overlong.share * limit)
+        return self._total(parts), parts
+
+    def _total(self, parts: Mapping[str, float]) -> float:
+        """The weighted sum. Rounded once, so that it never falls when a part rises."""
+        weights = {
+            "accuracy": self.accuracy,
+            "format": self.format,
+            "language": self.language.weight if self.language else 0.0,
+            "overlong": self.overlong.weight if self.overlong else 0.0,
+        }
+        return math.fsum(weights[name] * value for name, value in parts.items())
 
 
 def group_spread(group: Sequence[Mapping[str, float]]) -> dict[str, float]:

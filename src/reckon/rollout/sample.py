@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reckon.core.records import Problem, Rollout, Verdict
+from reckon.core.records import Problem, Role, Rollout, Verdict
 from reckon.core.seeds import seed_for
 from reckon.engine.base import Engine, Request, Sampling
 from reckon.models.template import PromptTemplate, response_text
@@ -30,6 +30,8 @@ class Sampler:
         samples: int,
         purpose: tuple[str | int, ...],
         *,
+        role: Role = "policy",
+        hints: Mapping[str, str] | None = None,
         check: Callable[[], None] | None = None,
         done: Collection[tuple[str, int]] = (),
     ) -> list[Rollout]:
@@ -38,13 +40,22 @@ class Sampler:
         A response depends on the weights, ``purpose`` (the name of its seed), its problem and its number alone.
 
         Args:
+            role: what the rollouts are for.
+            hints: words added to the questions of these problem ids. The rollouts carry the prompt without them, and no
+                log-probs, which would be those of another prompt.
             check: called between decoding steps; may raise to abandon the work.
             done: (problem id, sample) pairs to leave out.
         """
+        hints = hints or {}
         prompts = {problem.id: self.template.render(problem.question, self.tokenizer) for problem in problems}
+        shown = prompts | {
+            problem.id: self.template.render(problem.question + hints[problem.id], self.tokenizer)
+            for problem in problems
+            if problem.id in hints
+        }
         asked = [(p, sample) for p in problems for sample in range(samples) if (p.id, sample) not in done]
         requests = [
-            Request(number, prompts[problem.id][1], self.sampling, seed_for(*purpose, problem.id, sample))
+            Request(number, shown[problem.id][1], self.sampling, seed_for(*purpose, problem.id, sample))
             for number, (problem, sample) in enumerate(asked)
         ]
         completions = self.engine.generate(requests, check)
@@ -55,13 +66,14 @@ class Sampler:
                 problem=problem,
                 sample=sample,
                 prompt=prompts[problem.id][0],
-                prompt_ids=list(request.prompt_ids),
+                prompt_ids=prompts[problem.id][1],
                 response=response_text(completion.token_ids, self.tokenizer),
                 response_ids=completion.token_ids,
-                logp=completion.logp,
+                logp=[] if problem.id in hints else completion.logp,
                 finish=completion.finish,
                 seed=request.seed,
                 version=completion.version,
+                role=role,
                 seconds={"generate": completion.seconds},
             )
             rollouts.append(judge(rollout, self.task))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import reckon
 from reckon.core import store
 from reckon.core.config import dump_yaml, load_yaml
 from reckon.core.errors import ConfigError
-from reckon.run.recipe import Recipe
+from reckon.models.load import model_folder
+from reckon.run.recipe import Recipe, RLRecipe
 
 
 def environment(recipe: Recipe) -> dict[str, Any]:
@@ -31,27 +33,43 @@ def environment(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def write_record(path: Path, name: str, recipe: Recipe, command: str, plugin: str | None) -> None:
-    """Write run.yaml: the resolved recipe, its seed, the command, the plugin's sha256, versions and machine."""
+def inputs(recipe: Recipe) -> dict[str, dict[str, str | None]]:
+    """What the run reads besides its recipe, model and task data: ``path``, and its ``digest`` if it lies here."""
+    paths = {"model": recipe.model} if isinstance(recipe, RLRecipe) else {}
+    if recipe.task.get("path"):
+        paths["data"] = str(recipe.task["path"])
+    return {name: {"path": path, "digest": _digest(model_folder(path))} for name, path in paths.items()}
+
+
+def _digest(path: Path) -> str | None:
+    if path.is_dir():
+        return store.folder_digest(path)
+    return store.file_digest(path) if path.is_file() else None
+
+
+def write_record(path: Path, name: str, recipe: Recipe, command: str, plugins: Sequence[str]) -> None:
+    """Write run.yaml: the resolved recipe, the command, digests of plugins and inputs, versions and machine."""
     record = {
         "recipe": name,
         "command": command,
         "config": recipe.model_dump(mode="json"),
-        "plugin": plugin,
+        "plugins": list(plugins),
+        "inputs": inputs(recipe),
         "seed": recipe.seed,
         **environment(recipe),
     }
     store.write_text(path, dump_yaml(record))
 
 
-def compare_record(path: Path, recipe: Recipe, plugin: str | None) -> list[str]:
+def compare_record(path: Path, recipe: Recipe, plugins: Sequence[str]) -> list[str]:
     """Check that the run in ``path`` is this recipe's; returns what differs in the environment, in words.
 
     Raises ConfigError listing every setting that differs.
     """
     record = load_yaml(path)
-    old = _flat({**record.get("config", {}), "plugin": record.get("plugin")})
-    new = _flat({**recipe.model_dump(mode="json"), "plugin": plugin})
+    own = {"plugins": list(plugins), "inputs": inputs(recipe)}
+    old = _flat({**record.get("config", {}), **{key: record.get(key) for key in own}})
+    new = _flat({**recipe.model_dump(mode="json"), **own})
     changed = [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted(old | new) if old.get(key) != new.get(key)]
     if changed:
         raise ConfigError(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 
+from reckon.algorithms.base import Algorithm
 from reckon.algorithms.nll import NLL
 from reckon.core import store
 from reckon.core.config import digest
@@ -20,14 +21,17 @@ from reckon.core.stop import Stop
 from reckon.data.micro import Texts, build_tokenizer
 from reckon.engine.base import Sampling
 from reckon.engine.native import NativeEngine
-from reckon.learn.learner import Algorithm, Learner
-from reckon.models.load import end_ids, load_model, model_folder
+from reckon.learn.forward import Policy, Value
+from reckon.learn.learner import Learner
+from reckon.learn.reference import ReferenceModel
+from reckon.models.load import end_ids, load_model
 from reckon.models.template import PromptTemplate
+from reckon.models.value import ValueModel
 from reckon.rollout.collect import Rollouts
 from reckon.rollout.sample import Sampler
 from reckon.run.progress import Progress
 from reckon.run.recipe import PretrainRecipe, RLRecipe
-from reckon.run.record import compare_record, environment, write_record
+from reckon.run.record import compare_record, environment, inputs, write_record
 from reckon.stages.evaluate import HeldOut, held_out_problems
 from reckon.stages.train import Source, Train
 from reckon.tasks.registry import build_task
@@ -39,7 +43,7 @@ class Run:
 
     Attributes:
         command: the command line, for the record.
-        plugin: sha256 of the plugin file, if any.
+        plugins: sha256 of each plugin file, in the order of the command line.
         claimed: whether the directory is this run's to write in.
     """
 
@@ -47,7 +51,7 @@ class Run:
     recipe: RLRecipe | PretrainRecipe
     out: Path
     command: str
-    plugin: str | None
+    plugins: list[str]
     stop: Stop
     progress: Progress
     claimed: bool = False
@@ -87,10 +91,10 @@ class Run:
         if not any(self.out.glob("stages/*/*")):
             # A run that failed before its first evaluation has nothing that other settings could spoil.
             self.events.path.unlink(missing_ok=True)
-            write_record(record, self.name, self.recipe, self.command, self.plugin)
+            write_record(record, self.name, self.recipe, self.command, self.plugins)
             self.events.emit("run_start", 0, recipe=self.name, digest=digest(self.recipe), **environment(self.recipe))
             return None
-        differences = compare_record(record, self.recipe, self.plugin)
+        differences = compare_record(record, self.recipe, self.plugins)
         lineage = self.out / "lineage.json"
         if lineage.exists():
             return self.out / str(json.loads(lineage.read_text())["stages"][-1]["outputs"]["model"]["path"])
@@ -105,9 +109,10 @@ class Run:
         torch.set_num_threads(self.recipe.thread_count)
         started = time.time()
         model, tokenizer, algorithm, base = self._model()
-        learner = Learner(
-            model, self.recipe.optim, steps=self.recipe.steps * algorithm.minibatches, temperature=self._temperature
-        )
+        policy = Policy(model, self._temperature, entropy=algorithm.needs.entropy)
+        reference = self._reference(algorithm, policy)
+        updates = self.recipe.steps * algorithm.updates
+        learner = Learner(policy, self.recipe.optim, steps=updates)
         sampler = self._sampler(model, tokenizer)
         folder = self.out / "stages" / "01-train"
 
@@ -119,7 +124,10 @@ class Run:
             learner=learner,
             tokenizer=tokenizer,
             algorithm=algorithm,
-            source=self._source(sampler, tokenizer),
+            source=self._source(sampler, tokenizer, algorithm, reference),
+            reference=reference,
+            critic=self._critic(algorithm, model),
+            max_generated_tokens=self.recipe.max_generated_tokens if isinstance(self.recipe, RLRecipe) else None,
             steps=self.recipe.steps,
             seed=self.recipe.seed,
             events=self.events,
@@ -142,7 +150,7 @@ class Run:
             progress=self._tell,
         )
         checkpoint = train.run()
-        self._record_lineage(checkpoint, base, started)
+        self._record_lineage(checkpoint, started)
         return checkpoint
 
     def _tell(self, row: dict[str, Any]) -> None:
@@ -193,20 +201,41 @@ class Run:
             ),
         )
 
-    def _source(self, sampler: Sampler, tokenizer: Any) -> Source:
+    def _reference(self, algorithm: Algorithm, policy: Policy) -> ReferenceModel | None:
+        config = algorithm.needs.reference
+        return ReferenceModel(config, policy) if config is not None and config.kind != "iteration" else None
+
+    def _critic(self, algorithm: Algorithm, model: PreTrainedModel) -> Learner | None:
+        config = algorithm.needs.critic
+        if config is None:
+            return None
+        optim = self.recipe.optim.model_copy(update={"lr": config.lr})
+        return Learner(Value(ValueModel(model)), optim, steps=self.recipe.steps * config.updates)
+
+    def _source(
+        self, sampler: Sampler, tokenizer: Any, algorithm: Algorithm, reference: ReferenceModel | None
+    ) -> Source:
         if isinstance(self.recipe, RLRecipe):
-            return Rollouts(sampler, self.recipe.rollout, self.recipe.reward, self.recipe.seed)
+            anchor = None
+            if algorithm.needs.anchor:
+                assert reference is not None
+                anchor = self._sampler(reference.policy.model, tokenizer)
+            return Rollouts(
+                sampler,
+                self.recipe.rollout,
+                self.recipe.reward,
+                self.recipe.seed,
+                greedy=algorithm.needs.greedy,
+                anchor=anchor,
+            )
         return Texts(self.recipe.text, tokenizer, self.recipe.texts_per_step, self.recipe.seed)
 
-    def _record_lineage(self, checkpoint: Path, base: str | None, started: float) -> None:
+    def _record_lineage(self, checkpoint: Path, started: float) -> None:
         """Write which model came from which, by digest. Its presence means that the run is finished."""
-        folder = model_folder(base) if base else None
-        known = store.folder_digest(folder) if folder is not None and folder.is_dir() else None
-        inputs = {"model": {"path": base, "digest": known}} if base else {}
         stage = {
             "name": "01-train",
             "kind": self.recipe.kind,
-            "inputs": inputs,
+            "inputs": inputs(self.recipe),
             "config_digest": digest(self.recipe),
             "outputs": {
                 "model": {

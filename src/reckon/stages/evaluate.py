@@ -17,7 +17,7 @@ from reckon.core.errors import DataError
 from reckon.core.events import EventLog
 from reckon.core.records import Problem, Rollout
 from reckon.evals.runner import summarise
-from reckon.learn.forward import decoder_of
+from reckon.learn.forward import Policy
 from reckon.learn.learner import Learner
 from reckon.models.load import load_model
 from reckon.rollout.sample import Sampler
@@ -54,17 +54,21 @@ class HeldOut:
     check: Callable[[], None]
     progress: Callable[[dict[str, Any]], None] = lambda row: None
 
-    def __call__(self, step: int) -> None:
-        """Raises DataError when not one response could be judged."""
+    def __call__(self, step: int, generated_tokens: int) -> None:
+        """Evaluate after ``step`` steps, in which so many tokens were generated for training.
+
+        Raises DataError when not one response could be judged.
+        """
         start = time.perf_counter()
         rollouts = self.sampler.ask(self.problems, self.samples, (self.seed, "eval"), check=self.check)
         path = self.folder / "evals" / f"step-{step:06d}.jsonl"
         store.write_jsonl(path, (rollout.to_dict() for rollout in rollouts))
         payload = {
             "split": "heldout",
+            "generated_tokens": generated_tokens,
             **summarise(rollouts),
             "kl_base": self._kl_base(rollouts) if step and self.base else None,
-            "file": str(path.relative_to(self.events.path.parent)),
+            "samples_file": str(path.relative_to(self.events.path.parent)),
             "seconds": time.perf_counter() - start,
         }
         self.events.emit("eval", step, **payload)
@@ -78,7 +82,8 @@ class HeldOut:
         base, _ = load_model(
             str(self.base), dtype=str(self.learner.model.dtype).removeprefix("torch."), device=str(device)
         )
-        return (batch.need("logp_old_S") - self.learner.logp(batch, *decoder_of(base))).mean().item()
+        logp_S = self.learner.measure(batch, Policy(base, self.sampler.sampling.temperature)).need("logp_S")
+        return (batch.need("logp_roll_S") - logp_S).mean().item()
 
 
 def held_out_problems(sampler: Sampler, count: int) -> list[Problem]:

@@ -8,50 +8,67 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reckon.core.records import Rollout
+from reckon.rewards.spec import group_spread
 from reckon.tasks.reflection import reflections
 
+MISMATCH = ("mismatch_k1", "mismatch_k3", "ess", "ratio_max")
 
-def rollout_metrics(rollouts: Sequence[Rollout]) -> dict[str, Any]:
-    """How a step's rollouts did. Means are over responses; ``entropy`` is the mean of -logp of the sampled tokens,
-    an unbiased estimate of the policy's entropy in nats per token, also where a reward is absent."""
-    judged = [rollout for rollout in rollouts if rollout.reward is not None]
-    groups: dict[str, list[float]] = {}
+
+def rollout_metrics(rollouts: Sequence[Rollout], dropped: Sequence[Rollout] = ()) -> dict[str, Any]:
+    """How a step's rollouts did.
+
+    Statistics are over the policy's own samples, dropped ones too; ``sequences`` and ``generated_tokens`` count
+    everything generated. ``filtered`` is the share of prompts whose samples were dropped. ``entropy`` is the mean of
+    -logp of the sampled tokens, an unbiased estimate of the policy's entropy in nats per token, also where a reward is
+    absent. ``spread`` is the mean over groups of each reward part's standard deviation: where accuracy has none, other
+    parts teach alone.
+    """
+    sampled = [rollout for rollout in (*rollouts, *dropped) if rollout.role == "policy"]
+    judged = [rollout for rollout in sampled if rollout.reward is not None]
+    groups: dict[str, list[Rollout]] = {}
     for rollout in judged:
-        groups.setdefault(rollout.problem.id, []).append(_score(rollout))
+        groups.setdefault(rollout.problem.id, []).append(rollout)
+    scores = [[_score(rollout) for rollout in group] for group in groups.values()]
+    spreads = [group_spread([rollout.parts for rollout in group]) for group in groups.values()]
     names = dict.fromkeys(name for rollout in judged for name in rollout.parts)
+    unused = {rollout.problem.id for rollout in dropped}
     return {
         "reward": _mean(rollout.reward for rollout in judged),
         "accuracy": _mean(map(_score, judged)),
         "parts": {name: _mean(r.parts[name] for r in judged if name in r.parts) for name in names},
-        "tokens": _mean(len(r.response_ids) for r in rollouts),
+        "spread": {name: _mean(spread.get(name) for spread in spreads) for name in names},
+        "tokens": _mean(len(r.response_ids) for r in sampled),
         "tokens_right": _mean(len(r.response_ids) for r in judged if _score(r) >= 1),
         "tokens_wrong": _mean(len(r.response_ids) for r in judged if _score(r) < 1),
-        "truncated": _mean(r.finish == "length" for r in rollouts),
-        "reflections": _mean(sum(reflections(r.response).values()) for r in rollouts),
-        "solved_all": _mean(min(scores) >= 1 for scores in groups.values()),
-        "solved_none": _mean(max(scores) < 1 for scores in groups.values()),
-        "absent": len(rollouts) - len(judged),
-        "entropy": _mean(-value for r in rollouts for value in r.logp),
-        "generated_tokens": sum(len(r.response_ids) for r in rollouts),
+        "truncated": _mean(r.finish == "length" for r in sampled),
+        "reflections": _mean(sum(reflections(r.response).values()) for r in sampled),
+        "solved_all": _mean(min(group) >= 1 for group in scores),
+        "solved_none": _mean(max(group) < 1 for group in scores),
+        "absent": len(sampled) - len(judged),
+        "filtered": _mean(name in unused for name in dict.fromkeys(rollout.problem.id for rollout in sampled)),
+        "entropy": _mean(-value for r in sampled for value in r.logp),
+        "sequences": len(rollouts) + len(dropped),
+        "generated_tokens": sum(len(r.response_ids) for r in (*rollouts, *dropped)),
     }
 
 
-def update_metrics(updates: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One row from the optimiser updates of a step.
+def update_metrics(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One row from what credit assignment and the optimiser updates of a step report.
 
-    The mismatch between trainer and sampler is that of the first update, when both hold the same weights; the other
-    figures are means, and ``skipped`` says whether any update was refused.
+    The mismatch between trainer and sampler is that of the first update, when both hold the same weights; ``lr`` is
+    that of the last, ``update_tokens`` a sum, ``skipped`` whether any update was refused; other figures are means.
     """
-    first = updates[0]
-    row = {
-        name: _mean(u[name] for u in updates if name in u) for name in ("loss", "grad_norm", "clip_fraction", "kl_ref")
-    }
+    updates = [report for report in reports if "skipped" in report]
+    first, last = (updates[0], updates[-1]) if updates else ({}, {})
+    special = {*MISMATCH, "lr", "skipped", "update_tokens"}
+    means = dict.fromkeys(("loss", "grad_norm", "clip_fraction", "kl_ref"))
+    means |= dict.fromkeys(name for report in reports for name in report if name not in special)
     return {
-        **row,
-        **{name: first.get(name) for name in ("mismatch_k1", "mismatch_k3", "ess", "ratio_max")},
-        "lr": updates[-1]["lr"],
-        "skipped": any(u["skipped"] for u in updates),
-        "update_tokens": sum(u["update_tokens"] for u in updates),
+        **{name: _mean(report.get(name) for report in reports) for name in means},
+        **{name: first.get(name) for name in MISMATCH},
+        "lr": last.get("lr"),
+        "skipped": any(update["skipped"] for update in updates),
+        "update_tokens": sum(update["update_tokens"] for update in updates),
     }
 
 
