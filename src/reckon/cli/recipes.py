@@ -1,32 +1,41 @@
-"""``reckon recipes``: list, show and copy the recipes that ship with the package."""
+"""``reckon recipes``: list, show and copy the recipes and the methods that ship with the package."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="List, show or copy the shipped recipes.", invoke_without_command=True)
+app = typer.Typer(help="List, show or copy the shipped recipes and methods.", invoke_without_command=True)
 
 
 @app.callback()
 def listing(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False
 ) -> None:
-    """List the shipped recipes, each with the first sentence of its comment."""
+    """List the shipped recipes and the methods that ``preset`` names, with the first sentence of their comments."""
     if context.invoked_subcommand is not None:
         return
-    from reckon.run.recipe import recipe_names, recipe_path
+    from reckon.run.recipe import method_names, recipe_names, recipe_path
 
-    rows = [{"name": name, "about": _about(recipe_path(name))} for name in recipe_names()]
+    kinds = {"recipe": recipe_names(), "method": method_names()}
+    rows = [
+        {"name": name, "kind": kind, "about": _about(recipe_path(name))}
+        for kind, names in kinds.items()
+        for name in names
+    ]
     if as_json:
         typer.echo(json.dumps(rows))
         return
     width = max(len(row["name"]) for row in rows)
-    for row in rows:
-        typer.echo(f"{row['name']:<{width}}  {row['about']}")
+    for kind, heading in (("recipe", "Recipes"), ("method", "\nMethods, for --set preset=NAME")):
+        typer.echo(heading)
+        for row in rows:
+            if row["kind"] == kind:
+                typer.echo(f"  {row['name']:<{width}}  {row['about']}")
     typer.echo("\nNext: reckon recipes show NAME, reckon recipes copy NAME, or reckon run NAME")
 
 
@@ -46,8 +55,11 @@ def copy(
     """Copy a recipe to a file of your own."""
     from reckon.core.errors import ConfigError
     from reckon.core.store import write_text
-    from reckon.run.recipe import recipe_path
+    from reckon.run.recipe import method_names, recipe_path
 
+    if name in method_names():
+        fix = f"Copy a recipe, and write `preset: {name}` in it"
+        raise ConfigError(f"{name} is a method: a part of a recipe, not one to run", fix=fix)
     target = to or Path(f"{name}.yaml")
     if target.exists():
         raise ConfigError("this file exists", where=str(target), fix="Name another one: reckon recipes copy NAME FILE")
@@ -56,6 +68,7 @@ def copy(
 
 
 def _about(path: Path) -> str:
-    """The comment at the top of a recipe, up to its first full stop."""
+    """The first sentence of the comment at the top of a recipe."""
     lines = [line.lstrip("# ") for line in path.read_text().splitlines() if line.startswith("#")]
-    return " ".join(lines).split(". ")[0].rstrip(".") + "."
+    # An abbreviation (Dr., alg.) does not end it.
+    return re.split(r"(?<=[^.]{3})\. (?=[A-Z])", " ".join(lines))[0].rstrip(".") + "."
