@@ -153,7 +153,7 @@ def _eval_event(rows: list[dict[str, Any]], step: int, time: float, file: str) -
         "split": "heldout",
         **summarise([Rollout.from_dict(row) for row in rows]),
         "kl_base": 0.0 if step == 0 else 0.002 * step,
-        "file": file,
+        "samples_file": file,
     }
 
 

@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from reckon.core.errors import DataError
-from reckon.report.build import build_report, embedded
+from reckon.report.build import build_report
+from reckon.report.offline import embedded
 
 
 @pytest.fixture(scope="module")

@@ -249,15 +249,15 @@ def paired_difference(before: Iterable[Rollout], after: Iterable[Rollout]) -> Pa
 def t_quantile(probability: float, freedom: int) -> float:
     """Quantile of Student's t with a whole number of degrees of freedom, 0.5 <= probability < 1, by bisection."""
     low, high = 0.0, 1.0
-    while _t_cdf(high, freedom) < probability:
+    while t_cdf(high, freedom) < probability:
         low, high = high, 2.0 * high
     for _ in range(60):
         middle = (low + high) / 2.0
-        low, high = (middle, high) if _t_cdf(middle, freedom) < probability else (low, middle)
+        low, high = (middle, high) if t_cdf(middle, freedom) < probability else (low, middle)
     return (low + high) / 2.0
 
 
-def _t_cdf(t: float, freedom: int) -> float:
+def t_cdf(t: float, freedom: int) -> float:
     """P(T <= t) for t >= 0, closed form for whole degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4)."""
     angle = math.atan(t / math.sqrt(freedom))
     odd = freedom % 2

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import json
-import math
 import time
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import yaml
@@ -22,6 +15,7 @@ from reckon.evals.metrics import judged, mean_pass_at_k
 from reckon.report.answer import also, answer, key_figures, status
 from reckon.report.findings import diagnose
 from reckon.report.load import Row, RunFiles, number, read_run
+from reckon.report.offline import offline_page
 from reckon.report.viewer import clipped, pairs, rollout_steps
 from reckon.tasks.reflection import HAN_WORDS, LATIN_WORDS
 
@@ -71,40 +65,9 @@ def collect(run: RunFiles, now: float) -> dict[str, Any]:
 
 
 def render(data: dict[str, Any]) -> str:
-    """The page with ``data``, style and script inlined, and a policy that lets nothing else in."""
-    page = files("reckon.report") / "page"
-    style = (page / "report.css").read_text(encoding="utf-8")
-    script = "".join((page / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    policy = [
-        "default-src 'none'",
-        f"script-src '{_digest(script)}'",
-        f"style-src '{_digest(style)}'",
-        "base-uri 'none'",
-        "form-action 'none'",
-    ]
+    """The page with ``data`` in it."""
     title = f"{data['run']['name']}. {data['answer']['word']}: {data['answer']['says']}"
-    whole = Template((page / "template.html").read_text(encoding="utf-8")).substitute(
-        csp="; ".join(policy), title=html.escape(title), style=style, script=script, data=embedded(data)
-    )
-    return whole.encode("utf-8", "replace").decode("utf-8")
-
-
-def embedded(data: Any) -> str:
-    """JSON that no HTML parser can see an end tag or a comment in; NaN and infinities become null."""
-    text = json.dumps(_finite(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str)
-    return text.translate({ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _digest(source: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode("utf-8")).digest()).decode()
+    return offline_page("template.html", ("report.css",), SCRIPTS, title, data)
 
 
 def _ends(evals: list[Row]) -> tuple[Row | None, Row | None]:
@@ -113,7 +76,7 @@ def _ends(evals: list[Row]) -> tuple[Row | None, Row | None]:
 
 
 def _samples(run: RunFiles, evaluation: Row | None) -> list[Rollout]:
-    file = evaluation.get("file") if evaluation else None
+    file = evaluation.get("samples_file") if evaluation else None
     if not isinstance(file, str):
         return []
     if Path(file).is_absolute() or ".." in Path(file).parts:

@@ -97,7 +97,7 @@ def _evals(run: RunFiles) -> list[Row]:
     rows = [event for event in run.events if event.get("event") == "eval"]
     if run.stage is not None:
         prefix = f"stages/{run.stage.name}/"
-        rows = [row for row in rows if not row.get("file") or str(row["file"]).startswith(prefix)]
+        rows = [row for row in rows if not row.get("samples_file") or str(row["samples_file"]).startswith(prefix)]
     if not rows:
         return []
     about = (rows[0].get("task"), rows[0].get("split"))
