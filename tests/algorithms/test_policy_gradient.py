@@ -203,6 +203,12 @@ def test_mirror_descent_holds_sequences_near_their_sampler() -> None:
     assert algorithm.active(equal).all()
 
 
+def test_mirror_descent_does_not_hold_forced_tokens() -> None:
+    algorithm = PolicyGradient(advantage="group_mean", surrogate="mirror", tau=0.1, aggregation="sequence_sum")
+    batch = credited(algorithm, [attempt("a", 2, 1.0, sampled=[True, False]), attempt("a", 1, 0.0)])
+    near(-2 * update(algorithm, batch, logp=[-0.8, -40.0, -1.1]).grad_S, [0.48, 0, -0.49])
+
+
 # ----------------------------------------------------------------------------------- REINFORCE and its relatives
 
 
@@ -232,15 +238,15 @@ REMAX = PolicyGradient(advantage="greedy", **ANCIENT)
 def test_remax_compares_with_the_greedy_answer_of_the_prompt() -> None:
     rollouts = [
         attempt("a", 2, 1.0),
-        attempt("a", 3, 0.0, role="greedy"),
         attempt("b", 1, 0.0),
-        attempt("b", 1, 1.0),
         attempt("b", 2, 1.0, role="greedy"),
+        attempt("b", 1, 1.0),
+        attempt("a", 3, 0.0, role="greedy"),
         attempt("c", 1, 1.0),
     ]
     batch = credited(REMAX, rollouts)
     # c has no judged greedy answer; greedy answers carry no loss.
-    assert batch.index_N.tolist() == [0, 2, 3]
+    assert batch.index_N.tolist() == [0, 1, 3]
     near(batch.need("greedy_N"), [0, 1, 1])
     near(batch.need("advantage_S"), [1, 1, -1, 0])
     assert REMAX.needs.greedy
