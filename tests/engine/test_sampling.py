@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reckon.engine.sampling import sample, uniforms
+from reckon.engine.sampling import sample, streams, uniforms
 
 
 def test_sampling_follows_the_softmax() -> None:
     logits = torch.tensor([2.0, 0.0, -1.0, 1.0, -30.0])
     count = 40_000
-    uniform = uniforms(torch.arange(count), torch.full((count,), 7))
+    uniform = uniforms(streams(torch.arange(count)), torch.full((count,), 7))
     for temperature in (1.0, 0.5):
         token, logp = sample(logits.expand(count, -1), uniform, torch.full((count,), temperature))
         expected = torch.softmax(logits / temperature, -1)
@@ -21,7 +21,7 @@ def test_sampling_follows_the_softmax() -> None:
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it() -> None:
     logits = torch.tensor([0.15, 0.5, 0.05, 0.3]).log().expand(4000, -1)
-    uniform = uniforms(torch.arange(4000), torch.zeros(4000, dtype=torch.long))
+    uniform = uniforms(streams(torch.arange(4000)), torch.zeros(4000, dtype=torch.long))
     for top_p, support in [(0.4, {1}), (0.6, {1, 3}), (0.81, {0, 1, 3}), (1.0, {0, 1, 2, 3})]:
         token, logp = sample(logits, uniform, torch.ones(4000), torch.full((4000,), top_p))
         assert set(token.tolist()) == support
@@ -37,7 +37,7 @@ def test_extreme_uniforms_find_a_token_that_has_a_weight() -> None:
 
 
 def test_uniforms_are_uniform_and_independent_across_seeds_and_positions() -> None:
-    grid = uniforms(torch.arange(200).repeat_interleave(200), torch.arange(200).repeat(200)).view(200, 200)
+    grid = uniforms(streams(torch.arange(200).repeat_interleave(200)), torch.arange(200).repeat(200)).view(200, 200)
     assert ((grid >= 0) & (grid < 1)).all()
     assert torch.histc(grid, 10, 0, 1).sub(4000).abs().max() < 4 * 60
     for shifted in (grid.roll(1, 0), grid.roll(1, 1), grid.T):

@@ -44,8 +44,8 @@ class SlotCache(Cache):
         """Make room for at least this many rows and positions."""
         if rows <= self._rows and positions <= self._positions:
             return
-        self._rows = _grown(self._rows, rows, 16, self.max_rows)
-        self._positions = _grown(self._positions, positions, 64, self.max_positions)
+        self._rows = grown(self._rows, rows, 16, self.max_rows)
+        self._positions = grown(self._positions, positions, 64, self.max_positions)
         for tensors in (self._keys, self._values):
             for layer, old in enumerate(tensors):
                 tensors[layer] = self._zeros(old)
@@ -65,11 +65,11 @@ class SlotCache(Cache):
         self._row_R, self._position_R = row_R, position_R
         self._used_rows, self._used_positions = len(row_R), used_positions
 
-    def move(self, source: list[int], target: list[int], used_positions: int) -> None:
-        """Copy rows ``source`` over rows ``target``."""
+    def move(self, source_R: Tensor, target_R: Tensor, used_positions: int) -> None:
+        """Copy rows ``source_R`` over rows ``target_R``."""
         for cached in (*self._keys, *self._values):
-            for old, new in zip(source, target, strict=True):
-                cached[new, :, :used_positions] = cached[old, :, :used_positions]
+            used = cached[:, :, :used_positions]
+            used[target_R] = used[source_R]
 
     def update(self, key: Tensor, value: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Called by the model's layers, in order. Returns the keys and values to attend to."""
@@ -94,7 +94,7 @@ class SlotCache(Cache):
         return 0
 
 
-def _grown(now: int, needed: int, least: int, most: int) -> int:
+def grown(now: int, needed: int, least: int, most: int) -> int:
     """The size to allocate when ``needed`` is asked for: at least double of ``now``, so that copies stay rare."""
     return now if needed <= now else min(most, max(needed, 2 * now, least))
 

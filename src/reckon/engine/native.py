@@ -12,10 +12,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -24,14 +23,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from reckon.core.errors import ConfigError
 from reckon.core.records import FinishReason
 from reckon.engine.base import Completion, Engine, Request
-from reckon.engine.cache import ATTENTION, SlotCache, causal_mask, length_mask
-from reckon.engine.sampling import sample, uniforms
+from reckon.engine.decoder import Decoder
+from reckon.engine.direct import DirectDecoder
+from reckon.engine.general import GeneralDecoder
+from reckon.engine.sampling import sample, streams, uniforms
 from reckon.engine.stopping import StopMatcher
 
 _Key = TypeVar("_Key", bound=Hashable)
 
 _ADMIT_SHARE = 16
 """Under load, requests are admitted when 1/16 of the rows are free: a prefill of 1 costs much the same as one of 16."""
+
+_DRAWN = 32
+"""Random numbers drawn at once for each row: drawing them costs a dozen operations, however many they are."""
 
 _SCORED_LOGITS = 2**27
 """Logits held at once while scoring: 512 MB in fp32."""
@@ -48,41 +52,43 @@ class _Running:
     completion: Completion
 
 
-@dataclass(slots=True)
-class _RowTensors:
-    """What the device knows of each row, [max_running] each: the token to feed and its position, and how to sample."""
+class _RowState:
+    """What the device knows of each row: the token to feed and its position, and how to sample the next one."""
 
-    token: Tensor
-    position: Tensor
-    seed: Tensor
-    temperature: Tensor
-    top_p: Tensor
-
-    @classmethod
-    def zeros(cls, rows: int, device: torch.device) -> _RowTensors:
-        integers = (torch.zeros(rows, dtype=torch.long, device=device) for _ in range(3))
-        reals = (torch.zeros(rows, device=device) for _ in range(2))
-        return cls(*integers, *reals)
-
-    def all(self) -> tuple[Tensor, ...]:
-        return self.token, self.position, self.seed, self.temperature, self.top_p
+    def __init__(self, rows: int, device: torch.device) -> None:
+        self.token, self.position, self._stream = (torch.zeros(rows, dtype=torch.long, device=device) for _ in range(3))
+        self.temperature, self.top_p = (torch.ones(rows, device=device) for _ in range(2))
+        self._drawn = torch.zeros(rows, _DRAWN, device=device)
+        self._ahead = torch.arange(_DRAWN, device=device)
+        self._column = _DRAWN
 
     def fill(self, first: int, running: Sequence[_Running]) -> None:
         """Set the rows from ``first`` on to the start of these requests."""
         requests = [one.request for one in running]
-        values = (
-            [request.prompt_ids[-1] for request in requests],
-            [len(request.prompt_ids) - 1 for request in requests],
-            [request.seed & (2**63 - 1) for request in requests],
-            [request.sampling.temperature for request in requests],
-            [request.sampling.top_p for request in requests],
-        )
-        for tensor, value in zip(self.all(), values, strict=True):
-            tensor[first : first + len(requests)] = torch.tensor(value, dtype=tensor.dtype, device=tensor.device)
+        rows = slice(first, first + len(requests))
+        self._set(self.token, rows, [request.prompt_ids[-1] for request in requests])
+        self._set(self.position, rows, [len(request.prompt_ids) - 1 for request in requests])
+        self._set(self.temperature, rows, [request.sampling.temperature for request in requests])
+        self._set(self.top_p, rows, [request.sampling.top_p for request in requests])
+        self._set(self._stream, rows, [request.seed & (2**63 - 1) for request in requests])
+        self._stream[rows] = streams(self._stream[rows])
+        self._column = _DRAWN
 
-    def move(self, source: list[int], target: list[int]) -> None:
-        for tensor in self.all():
-            tensor[target] = tensor[source]
+    def _set(self, tensor: Tensor, rows: slice, values: Sequence[float]) -> None:
+        tensor[rows] = torch.tensor(values, dtype=tensor.dtype, device=tensor.device)
+
+    def advance(self, rows: int) -> Tensor:
+        """Move the first ``rows`` rows on by one position; the uniform number of each for the token that goes there."""
+        self.position[:rows] += 1
+        if self._column == _DRAWN:
+            self._drawn[:rows] = uniforms(self._stream[:rows, None], self.position[:rows, None] + self._ahead)
+            self._column = 0
+        self._column += 1
+        return self._drawn[:rows, self._column - 1]
+
+    def move(self, source_R: Tensor, target_R: Tensor) -> None:
+        for tensor in (self.token, self.position, self.temperature, self.top_p, self._stream, self._drawn):
+            tensor[target_R] = tensor[source_R]
 
 
 class NativeEngine(Engine):
@@ -114,7 +120,6 @@ class NativeEngine(Engine):
     ) -> None:
         self.version = 0
         self._model = model
-        self._windows = _attention_windows(model)
         config = model.config.get_text_config()
         limit: int = getattr(config, "max_position_embeddings", None) or sys.maxsize
         if max_running < 1 or prefill_tokens < 1 or not 1 < (max_context or limit) <= limit:
@@ -127,13 +132,11 @@ class NativeEngine(Engine):
         self._max_context = max_context or limit
         self._vocabulary = model.get_input_embeddings().weight.shape[0]
         self._stops = StopMatcher(tokenizer)
-        self._configs = list(
-            {id(part.config): part.config for part in model.modules() if hasattr(part, "config")}.values()
-        )
-        self._like = torch.empty(0, dtype=model.dtype, device=model.device)
-        self._row_ids = torch.arange(max_running, device=model.device)
-        self._state = _RowTensors.zeros(max_running, model.device)
-        self._cache = SlotCache(max_running, self._max_context)
+        self._device = model.device
+        self._state = _RowState(max_running, model.device)
+        self._general = GeneralDecoder(model, max_running, self._max_context)
+        self._direct = DirectDecoder(model, max_running, self._max_context)
+        self._decoder: Decoder = self._general
         self._waiting: deque[_Running] = deque()
         self._rows: list[_Running] = []
 
@@ -152,11 +155,8 @@ class NativeEngine(Engine):
 
     @torch.inference_mode()
     def poll(self) -> list[Completion]:
-        with self._borrowed():
-            self._admit()
-            if not self._rows:
-                return []
-            return self._step()
+        self._admit()
+        return self._step() if self._rows else []
 
     def cancel(self, ids: Sequence[int]) -> list[Completion]:
         wanted = set(ids)
@@ -184,18 +184,19 @@ class NativeEngine(Engine):
             for index, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
             if len(response) > 0
         }
-        with self._borrowed():
-            for batch in _micro_batches({index: len(text) for index, text in texts.items()}, budget):
-                logp_UT = self._teacher_forced([texts[index] for index in batch], temperature).tolist()
-                for index, logp_T in zip(batch, logp_UT, strict=True):
-                    start = len(prompts[index]) - 1
-                    scores[index] = logp_T[start : start + len(responses[index])]
+        decoder = self._pick()
+        decoder.refresh()
+        for batch in _micro_batches({index: len(text) for index, text in texts.items()}, budget):
+            ids_UT = self._padded([texts[index] for index in batch])
+            logp_UT = self._teacher_forced(decoder, ids_UT, temperature).tolist()
+            for index, logp_T in zip(batch, logp_UT, strict=True):
+                start = len(prompts[index]) - 1
+                scores[index] = logp_T[start : start + len(responses[index])]
         return scores
 
-    def _teacher_forced(self, texts: list[list[int]], temperature: float) -> Tensor:
+    def _teacher_forced(self, decoder: Decoder, ids_UT: Tensor, temperature: float) -> Tensor:
         """[U, T-1] log-probabilities of every token but the first given those before it; padding gets numbers too."""
-        ids_UT = self._padded(texts)
-        logits_UTV = self._forward(ids_UT[:, :-1], use_cache=False)
+        logits_UTV = decoder.logits(ids_UT[:, :-1])
         logp_UTV = torch.log_softmax(logits_UTV.float() / temperature, dim=-1)
         return logp_UTV.gather(2, ids_UT[:, 1:, None])[:, :, 0]
 
@@ -231,11 +232,18 @@ class NativeEngine(Engine):
                 fix="Use the model's own tokenizer",
             )
 
+    def _pick(self) -> Decoder:
+        """Our own forward where it may stand for the model's, else the model."""
+        return self._direct if self._direct.serves(self._general) else self._general
+
     def _admit(self) -> None:
         """Move waiting requests into free rows and prefill their prompts."""
         free = self._max_running - len(self._rows)
         if not self._waiting or free < min(len(self._waiting), max(1, self._max_running // _ADMIT_SHARE)):
             return
+        if not self._rows:
+            self._decoder = self._pick()
+        self._decoder.refresh()
         groups: dict[tuple[int, ...], list[_Running]] = {}
         for _ in range(min(free, len(self._waiting))):
             one = self._waiting.popleft()
@@ -251,33 +259,22 @@ class NativeEngine(Engine):
             self._rows += group
         self._state.fill(first, self._rows[first:])
         length = max(map(len, prompts)) - 1
-        self._cache.reserve(len(self._rows), length)
         if length:
             sources = [index for index, group in enumerate(members) for _ in group]
-            self._cache.prefill(first, torch.tensor(sources, device=self._like.device))
-            self._forward(self._padded([prompt[:-1] for prompt in prompts]), use_cache=True)
+            source_R = torch.tensor(sources, device=self._device)
+            self._decoder.prefill(self._padded([prompt[:-1] for prompt in prompts]), first, source_R)
 
     def _step(self) -> list[Completion]:
         """One token for every row."""
-        rows = self._rows
-        count, positions = len(rows), max(one.length for one in rows)
-        state = self._state
-        position_R = state.position[:count]
-        self._cache.reserve(count, positions)
-        self._cache.decode(self._row_ids[:count], position_R, positions)
-        logits_RV = self._model(
-            input_ids=state.token[:count, None],
-            position_ids=position_R[:, None],
-            attention_mask=self._masks(lambda window: length_mask(position_R, positions, window, self._like)),
-            past_key_values=self._cache,
-            use_cache=True,
-        ).logits[:, -1]
-        position_R += 1
-        nucleus = any(one.request.sampling.top_p < 1 for one in rows)
+        state, count = self._state, len(self._rows)
+        samplings, lengths = [one.request.sampling for one in self._rows], [one.length for one in self._rows]
+        logits_RV = self._decoder.decode(state.token[:count], state.position[:count], min(lengths), max(lengths))
+        tempered = any(sampling.temperature != 1 for sampling in samplings)
+        nucleus = any(sampling.top_p < 1 for sampling in samplings)
         token_R, logp_R = sample(
             logits_RV,
-            uniforms(state.seed[:count], position_R),
-            state.temperature[:count],
+            state.advance(count),
+            state.temperature[:count] if tempered else None,
             state.top_p[:count] if nucleus else None,
         )
         state.token[:count] = token_R
@@ -314,54 +311,16 @@ class NativeEngine(Engine):
         gaps = [row for row in ended if row < left]
         if gaps:
             movers = sorted(set(range(left, len(self._rows))).difference(ended))
-            self._cache.move(movers, gaps, max(self._rows[row].length for row in movers))
-            self._state.move(movers, gaps)
+            source_R, target_R = (torch.tensor(rows, device=self._device) for rows in (movers, gaps))
+            self._decoder.move(source_R, target_R, max(self._rows[row].length for row in movers))
+            self._state.move(source_R, target_R)
             for mover, gap in zip(movers, gaps, strict=True):
                 self._rows[gap] = self._rows[mover]
         del self._rows[left:]
 
-    def _forward(self, ids_UT: Tensor, use_cache: bool) -> Tensor:
-        """Logits of whole texts, padded on the right: being causal, their tokens never see the padding.
-
-        For a prefill they are not wanted, and only those of the last position are computed.
-        """
-        length = ids_UT.shape[1]
-        logits: Tensor = self._model(
-            input_ids=ids_UT,
-            position_ids=torch.arange(length, device=ids_UT.device)[None, :].expand(ids_UT.shape),
-            attention_mask=self._masks(
-                lambda window: causal_mask(length, window, self._like) if window and window < length else None
-            ),
-            past_key_values=self._cache if use_cache else None,
-            use_cache=use_cache,
-            **({"logits_to_keep": 1} if use_cache else {}),
-        ).logits
-        return logits
-
-    def _masks(self, make: Callable[[int | None], Tensor | None]) -> Any:
-        """The attention mask as the model takes it: one, or one for each kind of layer where there are several."""
-        masks = {kind: make(window) for kind, window in self._windows.items()}
-        return masks if len(masks) > 1 else next(iter(masks.values()))
-
     def _padded(self, texts: Sequence[Sequence[int]]) -> Tensor:
         length = max(map(len, texts))
-        return torch.tensor([[*text, *[0] * (length - len(text))] for text in texts], device=self._like.device)
-
-    @contextmanager
-    def _borrowed(self) -> Iterator[None]:
-        """The model in evaluation mode with the engine's attention; back as it was afterwards."""
-        training, before = self._model.training, [config._attn_implementation for config in self._configs]
-        if training:
-            self._model.eval()
-        for config in self._configs:
-            config._attn_implementation = ATTENTION
-        try:
-            yield
-        finally:
-            for config, implementation in zip(self._configs, before, strict=True):
-                config._attn_implementation = implementation
-            if training:
-                self._model.train()
+        return torch.tensor([[*text, *[0] * (length - len(text))] for text in texts], device=self._device)
 
 
 def _micro_batches(lengths: Mapping[_Key, int], budget: int) -> Iterator[list[_Key]]:
@@ -374,26 +333,3 @@ def _micro_batches(lengths: Mapping[_Key, int], budget: int) -> Iterator[list[_K
         batch.append(key)
     if batch:
         yield batch
-
-
-def _attention_windows(model: PreTrainedModel) -> dict[str, int | None]:
-    """For each kind of attention layer the number of past tokens it sees (None: all); ConfigError if unsupported."""
-    name, config = type(model).__name__, model.config.get_text_config()
-    fix = "Use a decoder-only transformer such as Qwen, Llama, Mistral or Gemma, or another engine"
-    if getattr(model, "_is_stateful", False):
-        raise ConfigError(
-            f"the native engine cannot run {name}: its layers keep a recurrent state instead of keys and values",
-            fix=fix,
-        )
-    if not hasattr(sys.modules[type(model).__module__], "ALL_ATTENTION_FUNCTIONS") or model.config.is_encoder_decoder:
-        raise ConfigError(
-            f"the native engine cannot run {name}: its attention cannot be replaced from outside", fix=fix
-        )
-    window: int | None = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"]
-    strange = set(kinds) - {"full_attention", "sliding_attention"}
-    if getattr(config, "num_kv_shared_layers", None):
-        strange.add("layers that share keys and values")
-    if strange:
-        raise ConfigError(f"the native engine cannot run {name}: it has {', '.join(sorted(strange))}", fix=fix)
-    return {kind: window if kind == "sliding_attention" else None for kind in kinds}

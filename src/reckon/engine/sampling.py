@@ -13,14 +13,18 @@ _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX_2 = 0x94D049BB133111EB - (1 << 64)
 
 
-def uniforms(seed_R: Tensor, position_R: Tensor) -> Tensor:
-    """Uniform numbers in [0, 1), one per row, a function of (seed, position) alone.
+def streams(seed_R: Tensor) -> Tensor:
+    """A stream of random numbers for each seed: hashed, so that the streams of related seeds do not overlap."""
+    return _mix(seed_R)
+
+
+def uniforms(stream_R: Tensor, position_R: Tensor) -> Tensor:
+    """Uniform numbers in [0, 1), multiples of 2**-24, one per row, a function of (stream, position) alone.
 
     SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, fig. 17) is a counter-based generator: the n-th number of a
-    stream is a hash of ``seed + n * gamma``. The seed is hashed first, so that streams of related seeds do not overlap.
+    stream is a hash of ``stream + n * gamma``.
     """
-    mixed_R = _mix(_mix(seed_R) + position_R * _GAMMA)
-    return (_shift(mixed_R, 40)).to(torch.float32) * 2.0**-24
+    return _shift(_mix(stream_R + position_R * _GAMMA), 40).to(torch.float32) * 2.0**-24
 
 
 def _mix(z: Tensor) -> Tensor:
@@ -35,29 +39,29 @@ def _shift(z: Tensor, bits: int) -> Tensor:
 
 
 def sample(
-    logits_RV: Tensor, uniform_R: Tensor, temperature_R: Tensor, top_p_R: Tensor | None = None
+    logits_RV: Tensor, uniform_R: Tensor, temperature_R: Tensor | None = None, top_p_R: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """One token per row by inversion of the cumulative distribution, and its log-probability in nats.
 
     Args:
-        temperature_R: 0 takes the most likely token.
+        uniform_R: at most 1 - 2**-24.
+        temperature_R: 0 takes the most likely token; None is 1 for all.
         top_p_R: each row's nucleus (arXiv 1904.09751); None samples the full distribution.
 
     Returns:
         (token_R, logp_R); log-probabilities are those of the tempered (greedy: untempered) full distribution in fp32.
     """
-    greedy_R = temperature_R == 0
-    logp_RV = torch.log_softmax(logits_RV.float() / (temperature_R + greedy_R)[:, None], dim=-1)
-    weight_RV = logp_RV.exp()
-    if top_p_R is not None:
-        weight_RV = _nucleus(weight_RV, top_p_R)
-    cdf_RV = weight_RV.cumsum(-1)
-    total_R1 = cdf_RV[:, -1:]
-    # Strictly below the total, so that the token found has a weight, whatever the rounding.
-    target_R1 = torch.minimum(uniform_R[:, None] * total_R1, torch.nextafter(total_R1, torch.zeros_like(total_R1)))
-    token_R1 = torch.searchsorted(cdf_RV, target_R1, right=True)
-    token_R1 = torch.where(greedy_R[:, None], logp_RV.argmax(-1, keepdim=True), token_R1)
-    return token_R1[:, 0], logp_RV.gather(1, token_R1)[:, 0]
+    logits_RV = logits_RV.float()
+    if temperature_R is not None:
+        greedy_R = temperature_R == 0
+        logits_RV = logits_RV / (temperature_R + greedy_R)[:, None]
+    weight_RV = torch.softmax(logits_RV, dim=-1)
+    cdf_RV = (weight_RV if top_p_R is None else _nucleus(weight_RV, top_p_R)).cumsum(-1)
+    # The product is rounded to less than the total, however small the weights: the token found has one.
+    token_R1 = torch.searchsorted(cdf_RV, uniform_R[:, None] * cdf_RV[:, -1:], right=True)
+    if temperature_R is not None:
+        token_R1 = torch.where(greedy_R[:, None], logits_RV.argmax(-1, keepdim=True), token_R1)
+    return token_R1[:, 0], weight_RV.gather(1, token_R1)[:, 0].log()
 
 
 def _nucleus(weight_RV: Tensor, top_p_R: Tensor) -> Tensor:

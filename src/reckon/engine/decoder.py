@@ -1,0 +1,38 @@
+"""What the native engine asks of a model, whoever computes it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Decoder(Protocol):
+    """A causal LM and the keys and values of the texts in its rows. Row r, position p holds a text's p-th token.
+
+    Implementations: :class:`reckon.engine.general.GeneralDecoder`, which calls the model, and
+    :class:`reckon.engine.direct.DirectDecoder`, a forward of our own for the most common architecture. Both read the
+    weights that the model has at each call. The caller turns gradients off.
+
+    Shape suffixes: U texts, T tokens of each, R rows, V vocabulary.
+    """
+
+    def refresh(self) -> None:
+        """Look the model's parameters up again: some may have been replaced. Called before requests are admitted."""
+
+    def prefill(self, ids_UT: Tensor, first_row: int, source_R: Tensor) -> None:
+        """Fill the rows from ``first_row`` on; row ``first_row + r`` gets text ``source_R[r]``, padded on the right."""
+
+    def decode(self, token_R: Tensor, position_R: Tensor, shortest: int, longest: int) -> Tensor:
+        """Logits [R, V] after one more token in each of the rows 0..R-1.
+
+        Args:
+            position_R: where the tokens stand, counted from 0.
+            shortest, longest: the least and the greatest number of tokens of a row, the new one included.
+        """
+
+    def move(self, source_R: Tensor, target_R: Tensor, positions: int) -> None:
+        """Copy the first ``positions`` of the rows ``source_R`` over the rows ``target_R``; no row is in both."""
+
+    def logits(self, ids_UT: Tensor) -> Tensor:
+        """Logits [U, T, V] of whole texts, padded on the right; the rows stay as they are."""
