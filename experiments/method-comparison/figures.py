@@ -31,16 +31,7 @@ def main(*paths: str) -> None:
 
 def table(comparison: dict[str, Any]) -> str:
     """Markdown: a row per method, by final pass@1."""
-    columns = (
-        "method",
-        "seeds",
-        "final pass@1",
-        "area",
-        "less that of the first, final",
-        "area",
-        "tokens",
-        "updates, s",
-    )
+    columns = ("method", "seeds", "final pass@1", "area", "less grpo: final", "less grpo: area", "tokens")
     lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
     methods = comparison["methods"]
     for name in sorted(methods, key=lambda name: -methods[name]["measures"]["pass@1"]["value"]):
@@ -53,7 +44,6 @@ def table(comparison: dict[str, Any]) -> str:
             interval(less.get("pass@1"), "{:+.1%}"),
             interval(less.get("area"), "{:+.1%}"),
             f"{found['mean_tokens']['value']:.0f}",
-            f"{found['update_s']['value']:.0f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
