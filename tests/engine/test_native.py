@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -11,62 +10,13 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from reckon.core.errors import ConfigError
 from reckon.engine.base import Completion, Request, Sampling
 from reckon.engine.native import NativeEngine
-
-SMALL = {
-    "vocab_size": 320,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "max_position_embeddings": 128,
-    "bos_token_id": None,
-    "eos_token_id": None,
-    "pad_token_id": None,
-    # Random weights of the usual size give nearly uniform logits, with which no mistake would show.
-    "initializer_range": 0.2,
-}
-SHAPES: dict[str, dict[str, Any]] = {
-    "Qwen2Config": {},
-    "LlamaConfig": {},
-    "Qwen3Config": {},
-    "MistralConfig": {"sliding_window": 6},
-    "Gemma2Config": {"sliding_window": 6, "attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8},
-    "GptOssConfig": {"sliding_window": 6, "num_local_experts": 2, "num_experts_per_tok": 1},
-    "GPT2Config": {"n_embd": 32, "n_layer": 2, "n_head": 4},
-}
+from tests.engine.models import SHAPES, make_model, prompts, requests, teacher_forced, tokens
 
 
-def make_model(kind: str = "Qwen2Config", **changes: Any) -> PreTrainedModel:
-    torch.manual_seed(1)
-    config = getattr(transformers, kind)(**{**SMALL, **SHAPES[kind], **changes})
-    # Eager attention is the reference: transformers' fused one leaves out what it does not know, such as soft caps.
-    return AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
-
-
-@pytest.fixture(scope="module")
-def model() -> PreTrainedModel:
-    return make_model()
-
-
-def prompts(lengths: Iterable[int]) -> list[list[int]]:
-    return [[(7 * length + 31 * place + place * place) % 300 for place in range(length)] for length in lengths]
-
-
-def requests(texts: list[list[int]], sampling: Sampling) -> list[Request]:
-    return [Request(index, text, sampling, seed=1000 + index) for index, text in enumerate(texts)]
-
-
-def tokens(completions: list[Completion]) -> list[list[int]]:
-    return [completion.token_ids for completion in completions]
-
-
-def teacher_forced(model: PreTrainedModel, prompt: list[int], response: list[int], temperature: float) -> list[float]:
-    with torch.no_grad():
-        logits = model(torch.tensor([[*prompt, *response]])).logits[0, len(prompt) - 1 : -1]
-    logp = torch.log_softmax(logits.float() / temperature, dim=-1)
-    return logp[range(len(response)), response].tolist()
+@pytest.fixture(scope="module", params=["Qwen2Config", "GPT2Config"])
+def model(request: Any) -> PreTrainedModel:
+    """One that the engine computes itself and one that it calls."""
+    return make_model(request.param)
 
 
 class Forwards:

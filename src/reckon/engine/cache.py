@@ -8,6 +8,7 @@ Shape suffixes: R rows, H query heads, K key-value heads, G = H / K, T new token
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,11 +66,11 @@ class SlotCache(Cache):
         self._row_R, self._position_R = row_R, position_R
         self._used_rows, self._used_positions = len(row_R), used_positions
 
-    def move(self, source_R: Tensor, target_R: Tensor, used_positions: int) -> None:
-        """Copy rows ``source_R`` over rows ``target_R``."""
+    def move(self, source: Sequence[int], target: Sequence[int], used_positions: int) -> None:
+        """Copy rows ``source`` over rows ``target``."""
         for cached in (*self._keys, *self._values):
-            used = cached[:, :, :used_positions]
-            used[target_R] = used[source_R]
+            for old, new in zip(source, target, strict=True):
+                cached[new, :, :used_positions] = cached[old, :, :used_positions]
 
     def update(self, key: Tensor, value: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Called by the model's layers, in order. Returns the keys and values to attend to."""

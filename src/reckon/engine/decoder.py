@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -31,8 +32,8 @@ class Decoder(Protocol):
             shortest, longest: the least and the greatest number of tokens of a row, the new one included.
         """
 
-    def move(self, source_R: Tensor, target_R: Tensor, positions: int) -> None:
-        """Copy the first ``positions`` of the rows ``source_R`` over the rows ``target_R``; no row is in both."""
+    def move(self, source: Sequence[int], target: Sequence[int], positions: int) -> None:
+        """Copy the first ``positions`` of the rows ``source`` over the rows ``target``; no row is in both."""
 
     def logits(self, ids_UT: Tensor) -> Tensor:
         """Logits [U, T, V] of whole texts, padded on the right; the rows stay as they are."""

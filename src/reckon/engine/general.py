@@ -6,7 +6,7 @@ Shape suffixes as in :mod:`reckon.engine.decoder`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,8 +59,8 @@ class GeneralDecoder(Decoder):
             ).logits
         return logits_R1V[:, -1]
 
-    def move(self, source_R: Tensor, target_R: Tensor, positions: int) -> None:
-        self._cache.move(source_R, target_R, positions)
+    def move(self, source: Sequence[int], target: Sequence[int], positions: int) -> None:
+        self._cache.move(source, target, positions)
 
     def logits(self, ids_UT: Tensor) -> Tensor:
         return self._texts(ids_UT, use_cache=False)

@@ -56,39 +56,39 @@ class _RowState:
     """What the device knows of each row: the token to feed and its position, and how to sample the next one."""
 
     def __init__(self, rows: int, device: torch.device) -> None:
-        self.token, self.position, self._stream = (torch.zeros(rows, dtype=torch.long, device=device) for _ in range(3))
-        self.temperature, self.top_p = (torch.ones(rows, device=device) for _ in range(2))
-        self._drawn = torch.zeros(rows, _DRAWN, device=device)
+        self._integers = torch.zeros(3, rows, dtype=torch.long, device=device)
+        self._reals = torch.zeros(2 + _DRAWN, rows, device=device)
+        self.token, self.position, self._stream = self._integers
+        self.temperature, self.top_p = self._reals[:2]
         self._ahead = torch.arange(_DRAWN, device=device)
-        self._column = _DRAWN
+        self._left = 0
 
     def fill(self, first: int, running: Sequence[_Running]) -> None:
         """Set the rows from ``first`` on to the start of these requests."""
         requests = [one.request for one in running]
-        rows = slice(first, first + len(requests))
-        self._set(self.token, rows, [request.prompt_ids[-1] for request in requests])
-        self._set(self.position, rows, [len(request.prompt_ids) - 1 for request in requests])
-        self._set(self.temperature, rows, [request.sampling.temperature for request in requests])
-        self._set(self.top_p, rows, [request.sampling.top_p for request in requests])
-        self._set(self._stream, rows, [request.seed & (2**63 - 1) for request in requests])
+        rows, device = slice(first, first + len(requests)), self.token.device
+        integers = [[one.prompt_ids[-1], len(one.prompt_ids) - 1, one.seed & (2**63 - 1)] for one in requests]
+        reals = [[one.sampling.temperature, one.sampling.top_p] for one in requests]
+        self._integers[:, rows] = torch.tensor(integers, device=device).T
+        self._reals[:2, rows] = torch.tensor(reals, device=device).T
         self._stream[rows] = streams(self._stream[rows])
-        self._column = _DRAWN
-
-    def _set(self, tensor: Tensor, rows: slice, values: Sequence[float]) -> None:
-        tensor[rows] = torch.tensor(values, dtype=tensor.dtype, device=tensor.device)
+        self._left = 0
 
     def advance(self, rows: int) -> Tensor:
-        """Move the first ``rows`` rows on by one position; the uniform number of each for the token that goes there."""
+        """Move the first ``rows`` rows on by one position; a uniform number each for the token that goes there."""
         self.position[:rows] += 1
-        if self._column == _DRAWN:
-            self._drawn[:rows] = uniforms(self._stream[:rows, None], self.position[:rows, None] + self._ahead)
-            self._column = 0
-        self._column += 1
-        return self._drawn[:rows, self._column - 1]
+        drawn = self._reals[2:, :rows]
+        if self._left == 0:
+            drawn[:] = uniforms(self._stream[:rows], self.position[:rows] + self._ahead[:, None])
+            self._left = _DRAWN
+        self._left -= 1
+        return drawn[-1 - self._left]
 
-    def move(self, source_R: Tensor, target_R: Tensor) -> None:
-        for tensor in (self.token, self.position, self.temperature, self.top_p, self._stream, self._drawn):
-            tensor[target_R] = tensor[source_R]
+    def move(self, source: Sequence[int], target: Sequence[int]) -> None:
+        """Copy rows ``source`` over rows ``target``."""
+        source_R, target_R = (torch.tensor(rows, device=self.token.device) for rows in (source, target))
+        for tensor in (self._integers, self._reals):
+            tensor[:, target_R] = tensor[:, source_R]
 
 
 class NativeEngine(Engine):
@@ -311,9 +311,8 @@ class NativeEngine(Engine):
         gaps = [row for row in ended if row < left]
         if gaps:
             movers = sorted(set(range(left, len(self._rows))).difference(ended))
-            source_R, target_R = (torch.tensor(rows, device=self._device) for rows in (movers, gaps))
-            self._decoder.move(source_R, target_R, max(self._rows[row].length for row in movers))
-            self._state.move(source_R, target_R)
+            self._decoder.move(movers, gaps, max(self._rows[row].length for row in movers))
+            self._state.move(movers, gaps)
             for mover, gap in zip(movers, gaps, strict=True):
                 self._rows[gap] = self._rows[mover]
         del self._rows[left:]
