@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reckon.core.records import Problem, Rollout
     from reckon.rollout.collect import Collection, Rollouts
-    from reckon.run.recipe import RLRecipe
+    from reckon.run.kinds import RLRecipe
 
 Figures = dict[str, list[float]]
 """What a worker measured: one value for each counted step."""
@@ -158,7 +158,8 @@ def _setting(options: argparse.Namespace) -> tuple[RLRecipe, Any, Any, Rollouts]
     from reckon.models.template import PromptTemplate
     from reckon.rollout.collect import Rollouts
     from reckon.rollout.sample import Sampler
-    from reckon.run.recipe import RLRecipe, read_recipe
+    from reckon.run.kinds import RLRecipe
+    from reckon.run.recipe import read_recipe
     from reckon.tasks.registry import build_task
 
     recipe = read_recipe("r1-zero", [])

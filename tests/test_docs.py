@@ -15,7 +15,8 @@ from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
 from reckon.cli import app
-from reckon.run.recipe import PretrainRecipe, RLRecipe, read_recipe
+from reckon.run.kinds import PretrainRecipe, RLRecipe
+from reckon.run.recipe import read_recipe
 from reckon.stages.metrics import rollout_metrics, update_metrics
 from reckon.tasks.check import check_task
 from reckon.tasks.countdown import CountdownTask

@@ -28,7 +28,8 @@ from reckon.core.records import Problem, Rollout
 from reckon.data.micro import build_tokenizer
 from reckon.learn.forward import Policy, measure
 from reckon.rewards.rules import soft_overlong
-from reckon.run.recipe import RLRecipe, read_recipe
+from reckon.run.kinds import RLRecipe
+from reckon.run.recipe import read_recipe
 
 trl = pytest.importorskip("trl", reason="TRL is not installed; it comes with the `bench` extra")
 pytestmark = pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")

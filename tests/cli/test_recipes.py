@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from reckon.cli import app
 from reckon.core.errors import ConfigError
-from reckon.run.recipe import method_names, read_recipe, recipe_names
+from reckon.run.recipe import read_recipe
+from reckon.run.shipped import method_names, recipe_names
 
 run = CliRunner().invoke
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reckon.run.recipe import RLRecipe, method_names, read_recipe, recipe_path
+from reckon.run.kinds import RLRecipe
+from reckon.run.recipe import read_recipe
+from reckon.run.shipped import method_names, recipe_path
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "methods"

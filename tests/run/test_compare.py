@@ -17,7 +17,8 @@ from reckon.core.errors import ConfigError, Interrupted
 from reckon.core.stop import Stop
 from reckon.run import compare
 from reckon.run.compare import Comparison, Failed, Planned, failure
-from reckon.run.recipe import RLRecipe, read_recipe
+from reckon.run.kinds import RLRecipe
+from reckon.run.recipe import read_recipe
 from reckon.run.record import write_record
 
 

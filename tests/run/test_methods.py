@@ -24,7 +24,9 @@ from reckon.learn.forward import Policy
 from reckon.learn.learner import Learner, OptimConfig
 from reckon.learn.packing import padded
 from reckon.run.progress import Lines
-from reckon.run.recipe import RLRecipe, method_names, read_recipe
+from reckon.run.kinds import RLRecipe
+from reckon.run.recipe import read_recipe
+from reckon.run.shipped import method_names
 from reckon.run.runner import Run
 from tests.run.replay import ROLES, Replay
 
@@ -59,7 +61,7 @@ def recipe_of(method: str) -> RLRecipe:
 def test_twenty_steps_are_those_on_record(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipe_of(method)
     monkeypatch.setattr(Run, "_source", lambda self, sampler, *rest: Replay(sampler, recipe.reward))
-    lines = Lines(Console(quiet=True), steps=STEPS)
+    lines = Lines(Console(quiet=True))
     Run("r1-zero", recipe, tmp_path / "run", "reckon run r1-zero", [], Stop(), lines).execute()
     rows = list(read_jsonl(tmp_path / "run" / "stages" / "01-train" / "metrics.jsonl"))
     found = {name: [row.get(name) for row in rows] for name in ("loss", "grad_norm")}

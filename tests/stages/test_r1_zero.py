@@ -27,7 +27,7 @@ GOLDEN = {"loss": [-0.0645146, -0.0743691], "grad_norm": [0.1659865, 0.1430261],
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("r1-zero") / "run"
-    lines = Lines(Console(quiet=True), steps=8)
+    lines = Lines(Console(quiet=True))
     Run("r1-zero", read_recipe("r1-zero", SETTINGS), out, "reckon run r1-zero", [], Stop(), lines).execute()
     return out
 

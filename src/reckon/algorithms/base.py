@@ -30,19 +30,21 @@ State = dict[str, float]
 
 @dataclass
 class Outputs:
-    """What a model says of a micro-batch's response tokens; None is what was not asked for.
+    """What a model says of a micro-batch; None is what was not asked for.
 
     Attributes:
         logp_S: log-probability of each token (nats), at the sampling temperature.
         entropy_S: entropy (nats) of the full distribution each token was drawn from.
         value_S: the critic's estimate before each token.
+        score_N: a reward model's score of each sequence.
     """
 
     logp_S: Tensor | None = None
     entropy_S: Tensor | None = None
     value_S: Tensor | None = None
+    score_N: Tensor | None = None
 
-    def need(self, column: Literal["logp_S", "entropy_S", "value_S"]) -> Tensor:
+    def need(self, column: Literal["logp_S", "entropy_S", "value_S", "score_N"]) -> Tensor:
         """The named output, which the algorithm declared in its ``needs``."""
         value: Tensor | None = getattr(self, column)
         assert value is not None, f"the model was not asked for {column}"

@@ -80,7 +80,7 @@ class Preference(Algorithm):
         reward_N = self.beta * (logp_N - reference_N)
         chosen_P, rejected_P = reward_N[0::2], reward_N[1::2]
         margin_P = chosen_P - rejected_P
-        loss_P = ops.dpo_loss(margin_P) if self.loss == "dpo" else ops.nca_loss(chosen_P, rejected_P)
+        loss_P = ops.bradley_terry_loss(margin_P) if self.loss == "dpo" else ops.nca_loss(chosen_P, rejected_P)
         loss = (weight_P * loss_P).sum()
         logged = {
             "margin": (weight_P * margin_P).sum(),

@@ -19,7 +19,7 @@ def listing(
     """List the shipped recipes and the methods that ``preset`` names, with the first sentence of their comments."""
     if context.invoked_subcommand is not None:
         return
-    from reckon.run.recipe import method_names, recipe_names, recipe_path
+    from reckon.run.shipped import method_names, recipe_names, recipe_path
 
     kinds = {"recipe": recipe_names(), "method": method_names()}
     rows = [
@@ -42,7 +42,7 @@ def listing(
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="A shipped recipe.")]) -> None:
     """Print a recipe."""
-    from reckon.run.recipe import recipe_path
+    from reckon.run.shipped import recipe_path
 
     typer.echo(recipe_path(name).read_text(), nl=False)
 
@@ -55,7 +55,7 @@ def copy(
     """Copy a recipe to a file of your own."""
     from reckon.core.errors import ConfigError
     from reckon.core.store import write_text
-    from reckon.run.recipe import method_names, recipe_path
+    from reckon.run.shipped import method_names, recipe_path
 
     if name in method_names():
         fix = f"Copy a recipe, and write `preset: {name}` in it"

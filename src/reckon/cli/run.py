@@ -7,9 +7,12 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from reckon.run.kinds import Recipe
 
 
 def command(
@@ -17,7 +20,10 @@ def command(
     out: Annotated[Path | None, typer.Option(help="The run directory; the default is runs/RECIPE.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a setting, e.g. optim.lr=1e-4.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file with a task of your own.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and leave.")] = False,
+    begin: Annotated[str | None, typer.Option("--from", help="Begin with this stage; earlier ones are kept.")] = None,
+    only: Annotated[str | None, typer.Option(help="Run this stage and no other.")] = None,
+    fork: Annotated[bool, typer.Option("--fork", help="Move stages made with other settings aside; redo them.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan, and leave.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Train by a recipe. The same command again continues where it stopped."""
@@ -45,11 +51,12 @@ def command(
     out = out or Path("runs") / name
     console = Console(stderr=as_json)
     began = time.monotonic()
-    with progress_for(console, chosen.steps, f"reckon run {name}") as progress:
+    with progress_for(console, f"reckon run {name}") as progress:
         digests = [file_digest(path) for path in plugins]
-        run = Run(name, chosen, out, shlex.join(["reckon", *sys.argv[1:]]), digests, Stop().install(), progress)
+        line, stop = shlex.join(["reckon", *sys.argv[1:]]), Stop().install()
+        run = Run(name, chosen, out, line, digests, stop, progress, begin=begin, only=only, fork=fork)
         try:
-            model = run.execute()
+            made = run.execute()
         except BaseException:
             # After a crash the report is what people look at first, but its own failure must not hide the cause.
             if run.claimed:
@@ -60,21 +67,29 @@ def command(
     if as_json:
         import json
 
-        typer.echo(json.dumps({"run": str(out), "model": str(model), "report": str(report)}))
+        kind = "model" if made.is_dir() else "data"
+        typer.echo(json.dumps({"run": str(out), kind: str(made), "report": str(report)}))
         return
-    template = shlex.quote(chosen.template)
-    task = " ".join(f"--set {shlex.quote(f'task.{key}={value}')}" for key, value in _changed(chosen.task).items())
-    parts = [f"--task {chosen.task['kind']}", task, *(f"--plugin {shlex.quote(str(path))}" for path in plugins)]
-    measure = " ".join(part for part in parts if part)
-    console.print(
-        f"\nmodel:  {model}\nreport: {report}\ntook:   {(time.monotonic() - began) / 60:.1f} min\n\n"
-        f"Next: reckon chat {model} --template {template}\n"
-        f"      reckon eval {model} {measure} --template {template} "
-        f"--max-new-tokens {chosen.rollout.max_new_tokens} --out {out}/eval",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    lines = [f"made:   {made}", f"report: {report}", f"took:   {(time.monotonic() - began) / 60:.1f} min"]
+    text = "\n".join(["", *lines, "", *_next(chosen, out, made, plugins)])
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _next(recipe: Recipe, out: Path, made: Path, plugins: list[Path]) -> list[str]:
+    """The commands to try next."""
+    from reckon.run.kinds import TaskRecipe
+
+    if not made.is_dir():
+        return [f"Next: reckon lineage {made}"]
+    template = shlex.quote(recipe.template)
+    lines = [f"Next: reckon chat {made} --template {template}"]
+    if isinstance(recipe, TaskRecipe) and recipe.task["kind"] != "mix":
+        task = " ".join(f"--set {shlex.quote(f'task.{key}={value}')}" for key, value in _changed(recipe.task).items())
+        parts = [f"--task {recipe.task['kind']}", task, *(f"--plugin {shlex.quote(str(path))}" for path in plugins)]
+        measure = " ".join(part for part in parts if part)
+        limit = f"--max-new-tokens {recipe.rollout.max_new_tokens}"
+        lines.append(f"      reckon eval {made} {measure} --template {template} {limit} --out {out}/eval")
+    return lines
 
 
 def _changed(task: dict[str, Any]) -> dict[str, Any]:

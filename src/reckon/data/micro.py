@@ -9,13 +9,15 @@ model that cannot add cannot learn to search. Held-out Countdown problems never 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from tokenizers import AddedToken, pre_tokenizers
-from transformers import Qwen2Tokenizer
+from transformers import PreTrainedTokenizerBase, Qwen2Tokenizer
 
 from reckon.core.config import Strict
 from reckon.core.records import Problem, Rollout
@@ -44,13 +46,12 @@ WORDS = {
 }
 
 
-class MicroText(Strict):
-    """The mixture, as shares in [0, 1] unless said otherwise.
+class Mixture(Strict):
+    """What the corpora share: Countdown and the style of a text, as shares in [0, 1] unless said otherwise.
 
     Attributes:
         max_number: the largest given number; max_value: the largest value of any step.
         four: problems with four numbers rather than three.
-        drill: texts that are plain lists of true sums.
         tagged: of the problems, answers with the full ``<think>``/``<answer>`` form; the rest is divided evenly among
             a search without tags, a thought whose answer lacks tags, and an answer without a thought.
         han, mixed: texts in Han script; texts that change script from word to word.
@@ -64,7 +65,6 @@ class MicroText(Strict):
     max_number: int = Field(12, ge=1)
     max_value: int = Field(99, ge=1, le=99)
     four: float = Field(0.08, ge=0, le=1)
-    drill: float = Field(0.10, ge=0, le=1)
     tagged: float = Field(0.55, ge=0, lt=1)
     han: float = Field(0.20, ge=0, le=1)
     mixed: float = Field(0.12, ge=0, le=1)
@@ -72,6 +72,76 @@ class MicroText(Strict):
     check: float = Field(0.2, ge=0, le=1)
     give_up: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field((0.6, 0.4, 0.25, 0.1, 0.03), min_length=1)
     looks: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 2, 4), min_length=1)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Words beyond Countdown's that the tokenizer keeps whole; those that follow a space begin with it."""
+        return ()
+
+    @abstractmethod
+    def write(self, rng: random.Random) -> str:
+        """One text of the corpus."""
+
+
+class MicroText(Mixture):
+    """Countdown and nothing else.
+
+    Attributes:
+        drill: texts that are plain lists of true sums.
+    """
+
+    kind: Literal["micro"] = "micro"
+    drill: float = Field(0.10, ge=0, le=1)
+
+    def write(self, rng: random.Random) -> str:
+        return drill_text(rng, self) if rng.random() < self.drill else "".join(problem_text(rng, self, Style(rng, self)))
+
+
+class Style:
+    """How a text is written. Each trait is drawn when it is first asked for, and then stays."""
+
+    def __init__(self, rng: random.Random, mix: Mixture) -> None:
+        self.rng, self.mix = rng, mix
+
+    @cached_property
+    def script(self) -> str:
+        """``latin``, ``han`` or ``mixed``."""
+        draw = self.rng.random()
+        return "han" if draw < self.mix.han else "mixed" if draw < self.mix.han + self.mix.mixed else "latin"
+
+    @cached_property
+    def give_up(self) -> float:
+        """The chance to stop after a failed attempt."""
+        return self.rng.choice(self.mix.give_up)
+
+    @cached_property
+    def looks(self) -> int:
+        return self.rng.choice(self.mix.looks)
+
+    @cached_property
+    def reflective(self) -> bool:
+        return self.rng.random() < self.mix.reflective
+
+    @cached_property
+    def form(self) -> int:
+        """0: both tags; 1: none; 2: a thought and a bare answer; 3: an answer without a thought."""
+        draw = (self.rng.random() - self.mix.tagged) / (1 - self.mix.tagged)
+        return 0 if draw < 0 else 1 + min(2, int(3 * draw))
+
+    def word(self, kind: str, words: dict[str, dict[str, list[str]]] = WORDS) -> str:
+        """A word of that kind in the text's script."""
+        script = self.rng.choice(("latin", "han")) if self.script == "mixed" else self.script
+        return self.rng.choice(words[script][kind])
+
+    def response(self, thought: str, answer: str) -> str:
+        """A response in the text's form."""
+        if self.form == 0:
+            return f" <think> {thought} </think> <answer> {answer} </answer>"
+        if self.form == 1:
+            return f" {thought} {self.word('answer')} {answer}"
+        if self.form == 2:
+            return f" <think> {thought} </think> {self.word('answer')} {answer}"
+        return f" <answer> {answer} </answer>"
 
 
 @dataclass(slots=True)
@@ -116,10 +186,10 @@ def attempt(rng: random.Random, numbers: list[int], max_value: int) -> Attempt:
 
 
 def _search(
-    rng: random.Random, mix: MicroText, numbers: list[int], target: int, limit: int
+    rng: random.Random, mix: Mixture, style: Style, numbers: list[int], target: int, limit: int
 ) -> tuple[list[Attempt], bool]:
     """Attempts until one hits the target, patience runs out, or ``limit`` is reached; and whether the last one hit."""
-    patience, looks = rng.choice(mix.give_up), rng.choice(mix.looks)
+    give_up, looks = style.give_up, style.looks
     tried: list[Attempt] = []
     seen: set[str] = set()
     while len(tried) < limit:
@@ -130,12 +200,12 @@ def _search(
         tried.append(best)
         if best.value == target:
             return tried, True
-        if rng.random() < patience:
+        if rng.random() < give_up:
             return tried, False
     return tried, False
 
 
-def problem_text(rng: random.Random, mix: MicroText) -> tuple[str, str]:
+def problem_text(rng: random.Random, mix: Mixture, style: Style) -> tuple[str, str]:
     """One Countdown question and one response to it, as (prompt, response) text."""
     count = 4 if rng.random() < mix.four else 3
     while True:
@@ -143,41 +213,24 @@ def problem_text(rng: random.Random, mix: MicroText) -> tuple[str, str]:
         if not is_heldout(numbers, target):
             break
     question = f"Make {target} from {', '.join(map(str, numbers))}."
-
-    draw = rng.random()
-    script = "han" if draw < mix.han else "mixed" if draw < mix.han + mix.mixed else "latin"
-
-    def word(kind: str) -> str:
-        chosen = rng.choice(("latin", "han")) if script == "mixed" else script
-        return rng.choice(WORDS[chosen][kind])
-
-    tried, solved = _search(rng, mix, numbers, target, limit=14 if count == 3 else 8)
-    reflective = rng.random() < mix.reflective
+    # The traits are asked for in this order because it decides the draws, and so the texts that ``micro`` has seen.
+    _ = style.script
+    tried, solved = _search(rng, mix, style, numbers, target, limit=14 if count == 3 else 8)
+    reflective = style.reflective
     thought: list[str] = []
     for number, one in enumerate(tried):
         if number and reflective and rng.random() < 0.6:
-            thought.append(word("again"))
+            thought.append(style.word("again"))
         thought.append(", ".join(one.steps) + ",")
-        thought.append(word("yes" if one.value == target else "no"))
+        thought.append(style.word("yes" if one.value == target else "no"))
     if solved and rng.random() < mix.check:
-        thought += [word("check"), ", ".join(tried[-1].steps) + ",", word("yes")]
+        thought += [style.word("check"), ", ".join(tried[-1].steps) + ",", style.word("yes")]
     elif not solved and rng.random() < 0.5:
-        thought.append(word("give up"))
-
-    search, answer = " ".join(thought), tried[-1].expression
-    draw = (rng.random() - mix.tagged) / (1 - mix.tagged)
-    if draw < 0:
-        response = f"<think> {search} </think> <answer> {answer} </answer>"
-    elif draw < 1 / 3:
-        response = f"{search} {word('answer')} {answer}"
-    elif draw < 2 / 3:
-        response = f"<think> {search} </think> {word('answer')} {answer}"
-    else:
-        response = f"<answer> {answer} </answer>"
-    return TEMPLATES["micro"].format(question=question), " " + response
+        thought.append(style.word("give up"))
+    return TEMPLATES["micro"].format(question=question), style.response(" ".join(thought), tried[-1].expression)
 
 
-def drill_text(rng: random.Random, mix: MicroText) -> str:
+def drill_text(rng: random.Random, mix: Mixture) -> str:
     """A list of true sums, so that rare ones are seen too."""
     lines = []
     for _ in range(10):
@@ -188,18 +241,17 @@ def drill_text(rng: random.Random, mix: MicroText) -> str:
     return " " + ", ".join(lines) + "."
 
 
-def text_at(mix: MicroText, seed: int, index: int) -> str:
+def text_at(mix: Mixture, seed: int, index: int) -> str:
     """Text number ``index`` of the endless corpus (prompt and response in one): a function of its arguments alone."""
-    rng = random.Random(seed_for(seed, "micro-text", index))
-    return drill_text(rng, mix) if rng.random() < mix.drill else "".join(problem_text(rng, mix))
+    return mix.write(random.Random(seed_for(seed, "micro-text", index)))
 
 
 @dataclass
 class Texts:
     """The corpus as a source of rollouts: every token but a text's first is a response token to learn."""
 
-    mix: MicroText
-    tokenizer: Qwen2Tokenizer
+    mix: Mixture
+    tokenizer: PreTrainedTokenizerBase
     texts_per_step: int
     seed: int
 
@@ -222,8 +274,10 @@ class Texts:
         """Nothing to remember."""
 
 
-def build_tokenizer() -> Qwen2Tokenizer:
-    """A byte-level tokenizer that encodes any text; a number up to 99 and each word of the corpus is one token.
+def build_tokenizer(more: Iterable[str] = ()) -> Qwen2Tokenizer:
+    """A byte-level tokenizer that encodes any text; a number up to 99 and each word of the corpora is one token.
+
+    The ids of Countdown's words do not depend on the words of ``more``, which come after.
 
     The words are added tokens rather than BPE merges because ``transformers`` gives every Qwen2 model the Qwen2
     pre-tokenizer, which would cut numbers into digits; added tokens are matched before it.
@@ -233,5 +287,10 @@ def build_tokenizer() -> Qwen2Tokenizer:
     words = ["<think>", "</think>", "<answer>", "</answer>", "Make", "from", *"+-*/=()", *map(str, range(100))]
     words += [word for script in WORDS.values() for kind in script.values() for word in kind]
     tokens = ["User:", "\nAssistant:", *(f" {word}" for word in dict.fromkeys(words))]
-    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in tokens])
+    add_words(tokenizer, [*tokens, *more])
     return tokenizer
+
+
+def add_words(tokenizer: PreTrainedTokenizerBase, words: Iterable[str]) -> None:
+    """Make each of the words one token, after all that the tokenizer has; those it has keep their ids."""
+    tokenizer.add_tokens([AddedToken(word, normalized=False) for word in words])

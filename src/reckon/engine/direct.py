@@ -2,7 +2,8 @@
 
 A Hugging Face layer makes about fifty small tensor operations for each token, this one two dozen. It computes the
 same function from the weights where the learner keeps them; only those of queries, keys and values are copied, side by
-side, and again whenever they have changed. What is saved:
+side, and again whenever they have changed. Of a model with adapters (models/lora.py) it computes the plain one that is
+equal to it. What is saved:
 
 - Tokens are the rows of one matrix, whatever texts they belong to.
 - Queries, keys and values are one product, and what belongs to a key head lies together: the query heads that share it
@@ -28,6 +29,7 @@ from transformers.activations import SiLUActivation
 
 from reckon.engine.cache import grown, length_mask
 from reckon.engine.decoder import Decoder
+from reckon.models.lora import Merged
 
 _HOMES = {f"transformers.models.{family}.modeling_{family}" for family in ("llama", "mistral", "qwen2", "qwen3")}
 _PARTS = (nn.Linear, nn.Embedding, nn.ModuleList, SiLUActivation)
@@ -156,7 +158,8 @@ class DirectDecoder(Decoder):
     """Computes what a plain model (:func:`is_plain`) does. Ask :meth:`serves` before each run."""
 
     def __init__(self, model: PreTrainedModel, max_rows: int, max_positions: int) -> None:
-        self._model: Any = model
+        self._merged = Merged(model)
+        self._model: Any = self._merged.plain
         self._max_rows, self._max_positions = max_rows, max_positions
         self._rows = self._positions = 0
         self._cache: list[Tensor] = []
@@ -176,6 +179,7 @@ class DirectDecoder(Decoder):
         return self._agrees
 
     def refresh(self) -> None:
+        self._merged.refresh()
         config, body = self._model.config, self._model.model
         self._kv_heads: int = config.num_key_value_heads
         self._width: int = body.layers[0].self_attn.head_dim
@@ -274,8 +278,9 @@ class DirectDecoder(Decoder):
         return _Work(tokens, self._width, self._slices, self._layers[0], self._kv_heads)
 
     def _versions(self) -> int:
-        """Grows with every change in place of a parameter that is copied."""
-        return sum(parameter._version for parameter in self._copied)
+        """Grows with every change in place of a parameter that is copied, or merged into one."""
+        copied: int = sum(parameter._version for parameter in self._copied)
+        return copied + self._merged.version()
 
     def _reserve(self, rows: int, positions: int) -> None:
         """Make room for at least this many rows and positions: one tensor [2, rows, K, positions, D] for each layer."""

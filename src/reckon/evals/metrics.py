@@ -110,7 +110,7 @@ def pass_at_1(groups: Judged) -> Estimate:
         )
     means = _pass_rates(groups)
     floor = float(np.mean([1.0 / len(group) for group in groups.values()]))
-    return _wilson(float(means.mean()), len(means) / _between_share(means, floor))
+    return wilson(float(means.mean()), len(means) / _between_share(means, floor))
 
 
 def _pass_rates(groups: Judged) -> Floats:
@@ -131,7 +131,7 @@ def _participation(weights: Floats) -> float:
     return float(weights.sum() ** 2 / (weights**2).sum())
 
 
-def _wilson(p: float, n: float) -> Estimate:
+def wilson(p: float, n: float) -> Estimate:
     """Wilson's score interval (1927) of a proportion p of n samples; n need not be whole."""
     shrink = Z95**2 / n
     centre = (p + shrink / 2.0) / (1.0 + shrink)

@@ -1,4 +1,4 @@
-"""What a model says of the response tokens of a batch (legend in algorithms/batch.py)."""
+"""What a model says of a batch: of its response tokens, or of whole sequences (legend in algorithms/batch.py)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOGITS_PER_CHUNK = 1 << 25
 
 
 class Forward(Protocol):
-    """A model as the learner sees it: a micro-batch in, what it says of the response tokens out; differentiable."""
+    """A model as the learner sees it: a micro-batch in, what it says of it out; differentiable."""
 
     model: Any
 
@@ -87,6 +87,19 @@ class Value:
         return Outputs(value_S=_precise(self.model.head(hidden_SD)[:, 0]))
 
 
+class Reward:
+    """A reward model (models/reward.py): its score of each sequence, by its head at the last token."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._decode = decode_for(model.base_model)
+
+    def __call__(self, batch: Batch) -> Outputs:
+        layout = Layout.of(batch, self.model.device)
+        hidden_ND = self._decode(self.model.base_model, layout).index_select(0, layout.last_N)
+        return Outputs(score_N=_precise(self.model.score(hidden_ND)[:, 0]))
+
+
 def _precise(value: Tensor) -> Tensor:
     """At least float32: a log-probability or a value in bfloat16 would have three digits."""
     return value.to(torch.promote_types(value.dtype, torch.float32))
@@ -102,5 +115,7 @@ def measure(forward: Forward, batch: Batch, token_budget: int) -> Outputs:
         place_S = torch.cat([pieces[row] for row in rows_K.tolist()])
         for name, values in vars(forward(batch.rows(rows_K))).items():
             if values is not None:
-                columns.setdefault(name, torch.empty(len(token_S), dtype=values.dtype))[place_S] = values.cpu()
+                per_row = name.endswith("_N")
+                column = columns.setdefault(name, torch.empty(len(batch if per_row else token_S), dtype=values.dtype))
+                column[rows_K if per_row else place_S] = values.cpu()
     return Outputs(**columns)

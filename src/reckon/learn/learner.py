@@ -59,8 +59,9 @@ class Learner:
         self.forward, self.model, self.config, self.steps = forward, forward.model, config, steps
         # Dropout would make the trainer's log-probabilities differ from the sampler's.
         self.model.eval()
-        decay = [p for p in self.model.parameters() if p.ndim >= 2]
-        plain = [p for p in self.model.parameters() if p.ndim < 2]
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        decay = [p for p in trainable if p.ndim >= 2]
+        plain = [p for p in trainable if p.ndim < 2]
         groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
         self.updates = 0
@@ -117,7 +118,7 @@ class Learner:
         """Add up gradients and logged sums over the ranks, if there are any."""
         if not distributed.is_initialized():
             return sums
-        for parameter in self.model.parameters():
+        for parameter in (p for p in self.model.parameters() if p.requires_grad):
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             distributed.all_reduce(parameter.grad)

@@ -40,6 +40,7 @@ class Layout:
     Attributes:
         ids_M, position_M: the tokens of the row, and their place in their own sequences.
         before_S: the place in the row of the token before each response token.
+        last_N: the place in the row of each sequence's last token.
         shapes: (sequences, width) of each block.
         cells_C: for each cell of each block, its token's place in the row; pads repeat some token.
         read_M: a cell that holds each token of the row.
@@ -48,6 +49,7 @@ class Layout:
     ids_M: Tensor
     position_M: Tensor
     before_S: Tensor
+    last_N: Tensor
     shapes: list[tuple[int, int]]
     cells_C: Tensor
     read_M: Tensor
@@ -84,8 +86,9 @@ class Layout:
             shapes.append((end - start, width))
             cells.append(block.ravel())
         ids_M, position_M, before_S = (torch.tensor(each, device=device) for each in (ids, positions, before))
+        last_N = torch.tensor([row[-1] for row in rows], device=device)
         cells_C, read = (torch.from_numpy(each).to(device) for each in (np.concatenate(cells), read_M))
-        return cls(ids_M, position_M, before_S, shapes, cells_C, read)
+        return cls(ids_M, position_M, before_S, last_N, shapes, cells_C, read)
 
     def spread(self, value_MX: Tensor) -> list[Tensor]:
         """The blocks [sequences, width, X] of a quantity that tokens have."""

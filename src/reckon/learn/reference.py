@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
 
 from reckon.algorithms.base import Reference
 from reckon.learn.forward import Policy
@@ -16,13 +16,19 @@ from reckon.learn.forward import Policy
 class ReferenceModel:
     """A frozen copy of the policy as it is now, which follows it as ``config`` says.
 
+    What the policy itself never changes, the weights below its adapters, is shared and not copied.
+
     Attributes:
         policy: the copy, as the learner sees a model.
     """
 
     def __init__(self, config: Reference, policy: Policy) -> None:
         self.config = config
-        self.policy = Policy(copy.deepcopy(policy.model).requires_grad_(False), policy.temperature)
+        model = policy.model
+        own = [name for name, p in model.named_parameters() if p.requires_grad]
+        shared = {id(p): p for p in model.parameters() if not p.requires_grad}
+        self.policy = Policy(copy.deepcopy(model, shared).requires_grad_(False), policy.temperature)
+        self._own = {name: self.policy.model.get_parameter(name) for name in own}
         self._since = 0
 
     @torch.no_grad()
@@ -38,10 +44,12 @@ class ReferenceModel:
                 old.lerp_(new, self.config.rate or 0.0)
 
     def save(self, folder: Path) -> dict[str, int]:
-        """Write the weights to ``folder/reference.safetensors``; return the counter to keep beside."""
-        save_model(self.policy.model, str(folder / "reference.safetensors"))
+        """Write its own weights to ``folder/reference.safetensors``; return the counter to keep beside."""
+        save_file(self._own, folder / "reference.safetensors")
         return {"reference_from": self._since}
 
+    @torch.no_grad()
     def load(self, folder: Path, counters: dict[str, Any]) -> None:
-        load_model(self.policy.model, folder / "reference.safetensors")
+        for name, value in load_file(folder / "reference.safetensors").items():
+            self._own[name].copy_(value)
         self._since = counters["reference_from"]

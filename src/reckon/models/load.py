@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from reckon.core.errors import ConfigError, DataError
+from reckon.models.lora import merged
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
@@ -22,14 +25,15 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def load_model(
-    path_or_name: str | Path, dtype: str = "float32", device: str = "cpu"
+    path_or_name: str | Path, dtype: str = "float32", device: str = "cpu", *, kind: Any = AutoModelForCausalLM
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a causal language model and its tokenizer.
+    """Load a model, by default a causal language model, and its tokenizer.
 
     Args:
-        path_or_name: a folder, ``micro`` for the model shipped with this package, or ``owner/name`` on the hub.
+        path_or_name: a folder, the name of a model shipped with this package (``micro``...), or ``owner/name`` on the hub.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: as torch names it: ``cpu``, ``cuda``, ``cuda:1``...
+        kind: the class to load it as, one of transformers' or an ``AutoModelFor...``.
 
     Returns:
         the model in evaluation mode (dropout off) with gradients enabled, and the tokenizer.
@@ -44,7 +48,7 @@ def load_model(
     source = _source(path_or_name)
     try:
         with _quiet():
-            model, info = AutoModelForCausalLM.from_pretrained(
+            model, info = kind.from_pretrained(
                 source,
                 dtype=_DTYPES[dtype],
                 use_safetensors=True,
@@ -69,10 +73,13 @@ def load_model(
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write both as one Hugging Face folder. Not atomic: whoever needs that writes elsewhere and renames."""
+    """Write both as one Hugging Face folder, adapters merged into the weights.
+
+    Not atomic: whoever needs that writes elsewhere and renames.
+    """
     try:
         with _quiet():
-            model.save_pretrained(folder)
+            merged(model).save_pretrained(folder)
             tokenizer.save_pretrained(folder)
     except (OSError, SafetensorError) as error:
         raise DataError(
@@ -90,10 +97,50 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple
 
 
 def model_folder(path_or_name: str | Path) -> Path:
-    """Where a model would lie on this disk: the package's own folder for ``micro``, else the path itself."""
-    if str(path_or_name) == "micro":
-        return Path(str(files("reckon") / "assets" / "micro"))
+    """Where a model would lie on this disk: the package's own folder for a shipped one, else the path itself."""
+    if str(path_or_name) in shipped_models():
+        return _assets() / str(path_or_name)
     return Path(path_or_name).expanduser()
+
+
+def local_folder(path_or_name: str | Path) -> Path:
+    """The folder of a model's files on this disk; those of a model on the hub are fetched. Raises DataError."""
+    source = Path(_source(path_or_name))
+    if source.is_dir():
+        return source
+    try:
+        with _quiet():
+            kinds = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+            return Path(snapshot_download(str(path_or_name), allow_patterns=kinds))
+    except (OSError, ValueError) as error:
+        raise DataError(f"no model could be fetched: {_first_line(error)}", where=str(path_or_name)) from error
+
+
+def shipped_models() -> list[str]:
+    """The names of the models that come with the package."""
+    return sorted(folder.name for folder in _assets().iterdir() if (folder / "config.json").is_file())
+
+
+def load_weights(model: PreTrainedModel, folder: Path) -> None:
+    """Put the weights that :func:`save_model` wrote to ``folder`` into a model of the same shape.
+
+    Raises:
+        DataError: a file is broken, or the weights are not this model's.
+    """
+    try:
+        weights = {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
+        missing, unknown = model.load_state_dict(weights, strict=False)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise DataError(f"the weights could not be read: {_first_line(error)}", where=str(folder)) from error
+    # Of tied weights, a file has one name.
+    tied = {id(value) for name, value in model.state_dict(keep_vars=True).items() if name in weights}
+    lacking = [name for name in missing if id(model.state_dict(keep_vars=True)[name]) not in tied]
+    if unknown or lacking:
+        raise DataError(f"the weights are another model's, e.g. {min([*unknown, *lacking])}", where=str(folder))
+
+
+def _assets() -> Path:
+    return Path(str(files("reckon") / "assets"))
 
 
 def _source(path_or_name: str | Path) -> str:
@@ -101,12 +148,13 @@ def _source(path_or_name: str | Path) -> str:
     name, folder = str(path_or_name), model_folder(path_or_name)
     if not folder.exists():
         # A path below an existing folder is a local one with a typo; asking the hub for it would only take time.
-        if name != "micro" and _HUB_NAME.fullmatch(name) and not folder.parent.exists():
+        if name not in shipped_models() and _HUB_NAME.fullmatch(name) and not folder.parent.exists():
             return name
         raise DataError(
             "there is no such model folder",
             where=name,
-            fix="Give an existing folder, a hub name such as Qwen/Qwen2.5-1.5B, or micro, the model shipped here "
+            fix="Give an existing folder, a hub name such as Qwen/Qwen2.5-1.5B, or a model shipped here: "
+            f"{', '.join(shipped_models())} "
             "(`reckon recipes` lists what can be run on it)",
         )
     if not (folder / "config.json").is_file():

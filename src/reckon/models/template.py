@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import string
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reckon.core.errors import ConfigError
@@ -60,6 +61,22 @@ class PromptTemplate:
         turns = [{"role": "user", "content": question}]
         text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
         return text, list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def render_after(
+        self, examples: Sequence[tuple[str, str]], question: str, tokenizer: PreTrainedTokenizerBase
+    ) -> list[int]:
+        """The token ids of a question that stands after worked examples, each a question and a whole response.
+
+        Raises ConfigError as :meth:`render` does.
+        """
+        if self.name != CHAT:
+            worked = [f"{self._text.format(question=asked)}{response}" for asked, response in examples]
+            return list(tokenizer("\n\n".join([*worked, self._text.format(question=question)]))["input_ids"])
+        self.render(question, tokenizer)
+        told = [(role, text) for pair in examples for role, text in zip(("user", "assistant"), pair, strict=True)]
+        turns = [{"role": role, "content": text} for role, text in [*told, ("user", question)]]
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def opens_thinking(prompt: str) -> bool:

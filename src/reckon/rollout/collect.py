@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -14,7 +14,8 @@ from reckon.core.config import Strict
 from reckon.core.errors import ConfigError, GateFailed
 from reckon.core.records import Problem, Role, Rollout
 from reckon.rewards.spec import RewardSpec
-from reckon.rollout.order import ProblemOrder
+from reckon.rollout.judge import Scorer
+from reckon.rollout.order import order_of
 from reckon.rollout.sample import Sampler
 from reckon.tasks.answer import final_answer
 
@@ -93,6 +94,8 @@ class Rollouts:
     Args:
         greedy: also take each prompt's greedy answer (role ``greedy``), ReMax's baseline.
         anchor: also take two samples of each prompt from this one (role ``anchor``).
+        scorers: by kind of task, the reward model that rewards its responses in the place of the verifier.
+        steps: of the whole stage; a part of a mix that begins late begins after its share of them.
 
     Raises:
         DataError: the task has no problems.
@@ -108,12 +111,14 @@ class Rollouts:
         *,
         greedy: bool = False,
         anchor: Sampler | None = None,
+        scorers: Mapping[str, Scorer] | None = None,
+        steps: int = 1,
     ) -> None:
         self.sampler, self.config, self.reward, self.seed, self.anchor = sampler, config, reward, seed, anchor
+        self.scorers = scorers or {}
         self.greedy = replace(sampler, sampling=replace(sampler.sampling, temperature=0.0)) if greedy else None
-        problems = sampler.task.problems("train")
-        self.order = ProblemOrder(problems, seed)
-        if config.rationalise and not any(self._hint(problem) for problem in problems):
+        self.order = order_of(sampler.task, seed, steps)
+        if config.rationalise and not any(map(self._hint, sampler.task.problems("train"))):
             raise ConfigError(
                 f"the task {sampler.task.kind} has no gold responses",
                 where="rollout.rationalise",
@@ -187,9 +192,9 @@ class Rollouts:
             found.append(self._ask(self.greedy, problems.values(), 1, "greedy", step, check))
         if self.config.rationalise:
             unsolved = [problems[name] for name, group in kept.items() if not any(map(_right, group))]
-            hints = {problem.id: hint for problem in unsolved if (hint := self._hint(problem))}
-            asked, samples = [problems[name] for name in hints], self.config.samples_per_prompt
-            found.append(self._ask(self.sampler, asked, samples, "hinted", step, check, hints))
+            hinted = {problem.id: self._hinted(problem, hint) for problem in unsolved if (hint := self._hint(problem))}
+            asked, samples = [problems[name] for name in hinted], self.config.samples_per_prompt
+            found.append(self._ask(self.sampler, asked, samples, "hinted", step, check, hinted))
         if self.anchor is not None:
             found.append(self._ask(self.anchor, problems.values(), ANCHORS, "anchor", step, check))
         return {name: [rollout for groups in found for rollout in groups.get(name, ())] for name in problems}
@@ -202,15 +207,31 @@ class Rollouts:
         role: Role,
         step: int,
         check: Callable[[], None],
-        hints: Mapping[str, str] | None = None,
+        shown: Mapping[str, Sequence[int]] | None = None,
     ) -> dict[str, Group]:
         """Judged and rewarded responses by problem, from seeds of their own for each role."""
         purpose = (self.seed, "rollout" if role == "policy" else role, step)
         groups: dict[str, Group] = {}
-        for rollout in sampler.ask(list(problems), samples, purpose, role=role, hints=hints, check=check):
-            reward, parts = self.reward.score(rollout, self.config.max_new_tokens)
+        rollouts = sampler.ask(list(problems), samples, purpose, role=role, shown=shown, check=check)
+        scores = self._model_scores(rollouts)
+        for place, rollout in enumerate(rollouts):
+            reward, parts = None, dict[str, float]()
+            if scores.get(place, 0.0) is not None:
+                reward, parts = self.reward.score(rollout, self.config.max_new_tokens, scores.get(place))
             groups.setdefault(rollout.problem.id, []).append(replace(rollout, reward=reward, parts=parts))
         return groups
+
+    def _model_scores(self, rollouts: Sequence[Rollout]) -> dict[int, float | None]:
+        """By place in ``rollouts``: what a reward model says of those whose task has one, None where it cannot say."""
+        scores: dict[int, float | None] = {}
+        for kind, scorer in self.scorers.items():
+            places = [place for place, rollout in enumerate(rollouts) if rollout.task == kind]
+            scores |= dict(zip(places, scorer.score([rollouts[place] for place in places]), strict=True))
+        return scores
+
+    def _hinted(self, problem: Problem, hint: str) -> list[int]:
+        """The prompt's token ids with the hint after the question."""
+        return self.sampler.template.render(problem.question + hint, self.sampler.tokenizer)[1]
 
     def _hint(self, problem: Problem) -> str | None:
         """Words to add to the question: the answer of the gold response, or all of it if it has no answer block."""

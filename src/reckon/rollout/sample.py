@@ -31,7 +31,7 @@ class Sampler:
         purpose: tuple[str | int, ...],
         *,
         role: Role = "policy",
-        hints: Mapping[str, str] | None = None,
+        shown: Mapping[str, Sequence[int]] | None = None,
         check: Callable[[], None] | None = None,
         done: Collection[tuple[str, int]] = (),
     ) -> list[Rollout]:
@@ -41,35 +41,35 @@ class Sampler:
 
         Args:
             role: what the rollouts are for.
-            hints: words added to the questions of these problem ids. The rollouts carry the prompt without them, and no
-                log-probs, which would be those of another prompt.
+            shown: for these problem ids, the prompt to show instead: with a hint in it, or worked examples before it. The
+                rollouts carry the problem's own, and no log-probs, which would be those of another prompt.
             check: called between decoding steps; may raise to abandon the work.
             done: (problem id, sample) pairs to leave out.
         """
-        hints = hints or {}
+        shown = shown or {}
         prompts = {problem.id: self.template.render(problem.question, self.tokenizer) for problem in problems}
-        shown = prompts | {
-            problem.id: self.template.render(problem.question + hints[problem.id], self.tokenizer)
-            for problem in problems
-            if problem.id in hints
-        }
         asked = [(p, sample) for p in problems for sample in range(samples) if (p.id, sample) not in done]
         requests = [
-            Request(number, shown[problem.id][1], self.sampling, seed_for(*purpose, problem.id, sample))
+            Request(
+                number,
+                shown.get(problem.id, prompts[problem.id][1]),
+                self.sampling,
+                seed_for(*purpose, problem.id, sample),
+            )
             for number, (problem, sample) in enumerate(asked)
         ]
         completions = self.engine.generate(requests, check)
         rollouts = []
         for (problem, sample), request, completion in zip(asked, requests, completions, strict=True):
             rollout = Rollout(
-                task=self.task.kind,
+                task=self.task.member(problem).kind,
                 problem=problem,
                 sample=sample,
                 prompt=prompts[problem.id][0],
                 prompt_ids=prompts[problem.id][1],
                 response=response_text(completion.token_ids, self.tokenizer),
                 response_ids=completion.token_ids,
-                logp=[] if problem.id in hints else completion.logp,
+                logp=[] if problem.id in shown else completion.logp,
                 finish=completion.finish,
                 seed=request.seed,
                 version=completion.version,
@@ -91,4 +91,4 @@ def judge(rollout: Rollout, task: Task) -> Rollout:
         except Exception as error:
             verdict = Verdict(None, f"the verifier raised {type(error).__name__}: {error}")
     seconds = {**rollout.seconds, "verify": time.perf_counter() - start}
-    return replace(rollout, task=task.kind, verdict=verdict, seconds=seconds)
+    return replace(rollout, task=task.member(rollout.problem).kind, verdict=verdict, seconds=seconds)

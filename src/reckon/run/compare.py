@@ -20,9 +20,11 @@ from reckon.core.config import load_yaml
 from reckon.core.errors import ConfigError, Interrupted, ReckonError
 from reckon.core.stop import Stop
 from reckon.core.store import file_digest, read_jsonl
+from reckon.run.kinds import RLRecipe
+from reckon.run.pipeline import Pipeline
 from reckon.run.progress import eval_words
-from reckon.run.recipe import RLRecipe, method_names, read_recipe, recipe_path
-from reckon.run.record import compare_record
+from reckon.run.recipe import read_recipe, stages_of
+from reckon.run.shipped import method_names, recipe_path
 
 OWN = {
     "preset": "name the methods instead",
@@ -176,8 +178,8 @@ class Comparison:
             raise ConfigError(
                 "optim.schedule must be constant: a run that ends by tokens does not know its number of steps"
             )
-        if any(folder.glob("stages/*/*")):
-            compare_record(folder / "run.yaml", recipe, [file_digest(path) for path in self.plugins])
+        pipeline = Pipeline.of(stages_of(recipe), folder, [file_digest(path) for path in self.plugins])
+        pipeline.refuse(pipeline.states())
         options = [("--set", setting) for setting in settings] + [("--plugin", str(path)) for path in self.plugins]
         arguments = ["run", self.recipe, "--out", str(folder), *(part for option in options for part in option)]
         return Planned(method, seed, folder, tuple(arguments))

@@ -1,78 +1,76 @@
-"""From a recipe to a run directory: the only place that knows which concrete classes a run is made of."""
+"""A run: the stages of a recipe in one directory, one after the other; running it again continues it."""
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 
-from reckon.algorithms.base import Algorithm
-from reckon.algorithms.nll import NLL
 from reckon.core import store
 from reckon.core.config import digest
-from reckon.core.errors import Interrupted, ReckonError
+from reckon.core.errors import ConfigError, Interrupted, ReckonError
 from reckon.core.events import EventLog
 from reckon.core.stop import Stop
-from reckon.data.micro import Texts, build_tokenizer
-from reckon.engine.base import Sampling
-from reckon.engine.native import NativeEngine
-from reckon.learn.forward import Policy, Value
-from reckon.learn.learner import Learner
-from reckon.learn.reference import ReferenceModel
-from reckon.models.load import end_ids, load_model
-from reckon.models.template import PromptTemplate
-from reckon.models.value import ValueModel
-from reckon.rollout.collect import Rollouts
-from reckon.rollout.sample import Sampler
+from reckon.run.build import Job, Made, make
+from reckon.run.kinds import Recipe
+from reckon.run.pipeline import FINISHED, Pipeline, Stage, State
 from reckon.run.progress import Progress
-from reckon.run.recipe import PretrainRecipe, RLRecipe
-from reckon.run.record import compare_record, environment, inputs, write_record
-from reckon.stages.evaluate import HeldOut, held_out_problems
-from reckon.stages.train import Source, Train
-from reckon.tasks.registry import build_task
+from reckon.run.recipe import stages_of
+from reckon.run.record import environment, environment_differences, write_record
 
 
 @dataclass
 class Run:
-    """One run of one recipe in one directory; running it again continues it.
+    """One run of one recipe in one directory.
 
     Attributes:
         command: the command line, for the record.
         plugins: sha256 of each plugin file, in the order of the command line.
+        begin: run no stage before this one; those before it must be finished.
+        only: run no other stage than this one; what it reads must be finished.
+        fork: move stages that were made with other settings aside and make them anew, instead of refusing.
         claimed: whether the directory is this run's to write in.
     """
 
     name: str
-    recipe: RLRecipe | PretrainRecipe
+    recipe: Recipe
     out: Path
     command: str
     plugins: list[str]
     stop: Stop
     progress: Progress
+    begin: str | None = None
+    only: str | None = None
+    fork: bool = False
     claimed: bool = False
 
     def execute(self) -> Path:
-        """Run to the end and return the final checkpoint's folder.
+        """Run to the end and return what the last stage made: a checkpoint's folder, or a file.
 
         Raises ConfigError when the directory belongs to another recipe or another process, Interrupted (after saving)
         when stopped, and whatever else went wrong; every ending is on record in ``events.jsonl``.
         """
+        self.pipeline = Pipeline.of(stages_of(self.recipe), self.out, self.plugins)
+        chosen = self._chosen()
         with store.RunLock(self.out / "lock"):
             store.sweep(self.out)
             self.events = EventLog(self.out / "events.jsonl")
-            finished = self._open()
+            states = [state for state in self.pipeline.states() if state.stage in chosen]
+            if not self.fork:
+                self.pipeline.refuse(states)
+            self._open(states)
             self.claimed = True
-            if finished is not None:
-                self.progress.note(f"This run is finished; nothing to do. Its model: {finished}")
-                return finished
             self._step = 0
+            if all(state.status == "finished" for state in states):
+                self.progress.note(f"This run is finished; nothing to do. What it made: {self._made(chosen[-1])}")
+                return self._made(chosen[-1])
             try:
-                checkpoint = self._train()
+                for state in states:
+                    self._run(state)
             except Interrupted as error:
                 self.events.emit("run_end", self._step, status="interrupted", error=str(error))
                 raise
@@ -83,168 +81,93 @@ class Run:
                 self.events.emit("run_end", self._step, status="crashed", error=f"{type(error).__name__}: {error}")
                 raise
             self.events.emit("run_end", self._step, status="done")
-            return checkpoint
+            return self._made(chosen[-1])
 
-    def _open(self) -> Path | None:
-        """Claim the directory, or recognise it; returns the final checkpoint if the run is already done."""
+    def _chosen(self) -> Sequence[Stage]:
+        """The stages to run. Raises ConfigError if ``begin`` or ``only`` names none, or one whose past is missing."""
+        stages = list(self.pipeline.stages)
+        names = [stage.name for stage in stages]
+        for option, name in (("--from", self.begin), ("--only", self.only)):
+            if name is not None and name not in names:
+                raise ConfigError(f"there is no stage {name!r}", where=option, fix=f"Use one of {', '.join(names)}")
+        if self.only is not None:
+            return [stages[names.index(self.only)]]
+        first = 0 if self.begin is None else names.index(self.begin)
+        missing = [stage.name for stage in stages[:first] if stage.manifest is None]
+        if missing:
+            raise ConfigError(
+                f"not finished: {', '.join(missing)}", where=f"--from {self.begin}", fix=f"Give --from {missing[0]}"
+            )
+        return stages[first:]
+
+    def _open(self, states: Sequence[State]) -> None:
+        """Write the record of a run that begins, or note that it goes on."""
         record = self.out / "run.yaml"
-        if not any(self.out.glob("stages/*/*")):
-            # A run that failed before its first evaluation has nothing that other settings could spoil.
+        begun = any(stage.begun for stage in self.pipeline.stages)
+        if all(state.status == "finished" for state in states):
+            return
+        differences = environment_differences(record, self.recipe) if begun and record.exists() else []
+        if not begun:
+            # A run that failed before it made anything has nothing that other settings could spoil.
             self.events.path.unlink(missing_ok=True)
-            write_record(record, self.name, self.recipe, self.command, self.plugins)
-            self.events.emit("run_start", 0, recipe=self.name, digest=digest(self.recipe), **environment(self.recipe))
-            return None
-        differences = compare_record(record, self.recipe, self.plugins)
-        lineage = self.out / "lineage.json"
-        if lineage.exists():
-            return self.out / str(json.loads(lineage.read_text())["stages"][-1]["outputs"]["model"]["path"])
-        self.events.emit("resume", 0, **environment(self.recipe))
+        write_record(record, self.name, self.recipe, self.command, self.plugins)
+        event = "resume" if begun else "run_start"
+        about = {} if begun else {"recipe": self.name, "digest": digest(self.recipe)}
+        self.events.emit(event, 0, **about, **environment(self.recipe))
         if differences:
             message = f"continued in another environment ({'; '.join(differences)}): no longer exact to the bit"
             self.events.emit("warning", 0, code="environment", message=message)
             self.progress.note(message)
-        return None
 
-    def _train(self) -> Path:
-        torch.set_num_threads(self.recipe.thread_count)
+    def _run(self, state: State) -> None:
+        """Make one stage, unless it is made already."""
+        stage, several = state.stage, len(self.pipeline.stages) > 1
+        if several:
+            self.progress.begin(f"stage {stage.number} of {len(self.pipeline.stages)}: {stage.name}")
+        if state.status == "finished":
+            self.progress.note(f"{stage.name} is finished already")
+            return
+        events = EventLog(self.events.path, stage.name)
+        if state.status == "changed":
+            aside = self.pipeline.set_aside(stage)
+            events.forget(lambda row: False)
+            self.progress.note(f"{stage.name} was made with other settings; it lies in {aside} now")
+        self.stop.check()
+        record = self.pipeline.start(stage)
         started = time.time()
-        model, tokenizer, algorithm, base = self._model()
-        policy = Policy(model, self._temperature, entropy=algorithm.needs.entropy)
-        reference = self._reference(algorithm, policy)
-        updates = self.recipe.steps * algorithm.updates
-        learner = Learner(policy, self.recipe.optim, steps=updates)
-        sampler = self._sampler(model, tokenizer)
-        folder = self.out / "stages" / "01-train"
+        recipe = self.pipeline.resolved(stage)
+        torch.set_num_threads(recipe.thread_count)
+        made = make(recipe, Job(stage.recipe, stage.folder, events, self.stop, self.progress, self._tell))
+        output = {made.kind: {"path": str(made.path.relative_to(self.out)), **_digests(made)}}
+        timed = {"started": started, "ended": time.time()}
+        config = {"config_digest": digest(stage.recipe), "config": stage.recipe.model_dump(mode="json")}
+        manifest = {**record, **config, "outputs": output, "figures": made.figures, **timed}
+        store.write_json(stage.folder / FINISHED, manifest)
+        self._write_lineage()
 
-        def published(updates: int) -> None:
-            sampler.engine.version = updates
+    def _tell(self, step: int) -> None:
+        self._step = step
 
-        train = Train(
-            folder=folder,
-            learner=learner,
-            tokenizer=tokenizer,
-            algorithm=algorithm,
-            source=self._source(sampler, tokenizer, algorithm, reference),
-            reference=reference,
-            critic=self._critic(algorithm, model),
-            max_generated_tokens=self.recipe.max_generated_tokens if isinstance(self.recipe, RLRecipe) else None,
-            steps=self.recipe.steps,
-            seed=self.recipe.seed,
-            events=self.events,
-            stop=self.stop,
-            checkpoint=self.recipe.checkpoint,
-            evaluate=HeldOut(
-                folder,
-                sampler,
-                held_out_problems(sampler, self.recipe.eval.problems),
-                self.recipe.eval.samples,
-                self.recipe.seed,
-                base,
-                learner,
-                self.events,
-                self.stop.check,
-                self.progress.eval,
-            ),
-            eval_every=self.recipe.eval.every,
-            published=published,
-            progress=self._tell,
-        )
-        checkpoint = train.run()
-        self._record_lineage(checkpoint, started)
-        return checkpoint
+    def _made(self, stage: Stage) -> Path:
+        manifest = stage.manifest
+        assert manifest is not None
+        return self.out / str(next(iter(manifest["outputs"].values()))["path"])
 
-    def _tell(self, row: dict[str, Any]) -> None:
-        self._step = row["step"]
-        self.progress.step(row)
+    def _write_lineage(self) -> None:
+        """Write which stage made what from what, by digest, of all finished stages."""
+        kept = ("name", "kind", "key", "inputs", "config_digest", "outputs", "figures", "started", "ended")
+        rows = [
+            {**{key: manifest[key] for key in kept}, "name": stage.folder.name}
+            for stage in self.pipeline.stages
+            if (manifest := stage.manifest) is not None
+        ]
+        store.write_json(self.out / "lineage.json", {"stages": rows})
 
-    @property
-    def _temperature(self) -> float:
-        """What the learner's log-probs are tempered by: as the rollouts are; texts are not sampled."""
-        return self.recipe.rollout.temperature if isinstance(self.recipe, RLRecipe) else 1.0
 
-    def _model(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Algorithm, str | None]:
-        """The model to train, its tokenizer, the algorithm, and the model it starts from (None: scratch)."""
-        if isinstance(self.recipe, RLRecipe):
-            model, tokenizer = load_model(self.recipe.model, dtype=self.recipe.dtype, device=self.recipe.device)
-            return model, tokenizer, self.recipe.algorithm, self.recipe.model
-        tokenizer = build_tokenizer()
-        shape = self.recipe.architecture
-        torch.manual_seed(self.recipe.seed)
-        config = Qwen2Config(
-            vocab_size=len(tokenizer),
-            hidden_size=shape.hidden_size,
-            intermediate_size=shape.intermediate_size,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            max_position_embeddings=shape.max_position_embeddings,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        model = Qwen2ForCausalLM(config).to(self.recipe.device, getattr(torch, self.recipe.dtype))
-        return model, tokenizer, NLL(), None
-
-    def _sampler(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Sampler:
-        rollout = self.recipe.rollout
-        return Sampler(
-            task=build_task(self.recipe.task),
-            engine=NativeEngine(model, tokenizer, max_running=self.recipe.max_running),
-            tokenizer=tokenizer,
-            template=PromptTemplate(self.recipe.template),
-            sampling=Sampling(
-                max_new_tokens=rollout.max_new_tokens,
-                temperature=rollout.temperature,
-                stop=rollout.stop,
-                stop_ids=end_ids(model, tokenizer),
-            ),
-        )
-
-    def _reference(self, algorithm: Algorithm, policy: Policy) -> ReferenceModel | None:
-        config = algorithm.needs.reference
-        return ReferenceModel(config, policy) if config is not None and config.kind != "iteration" else None
-
-    def _critic(self, algorithm: Algorithm, model: PreTrainedModel) -> Learner | None:
-        config = algorithm.needs.critic
-        if config is None:
-            return None
-        optim = self.recipe.optim.model_copy(update={"lr": config.lr})
-        return Learner(Value(ValueModel(model)), optim, steps=self.recipe.steps * config.updates)
-
-    def _source(
-        self, sampler: Sampler, tokenizer: Any, algorithm: Algorithm, reference: ReferenceModel | None
-    ) -> Source:
-        if isinstance(self.recipe, RLRecipe):
-            anchor = None
-            if algorithm.needs.anchor:
-                assert reference is not None
-                anchor = self._sampler(reference.policy.model, tokenizer)
-            return Rollouts(
-                sampler,
-                self.recipe.rollout,
-                self.recipe.reward,
-                self.recipe.seed,
-                greedy=algorithm.needs.greedy,
-                anchor=anchor,
-            )
-        return Texts(self.recipe.text, tokenizer, self.recipe.texts_per_step, self.recipe.seed)
-
-    def _record_lineage(self, checkpoint: Path, started: float) -> None:
-        """Write which model came from which, by digest. Its presence means that the run is finished."""
-        stage = {
-            "name": "01-train",
-            "kind": self.recipe.kind,
-            "inputs": inputs(self.recipe),
-            "config_digest": digest(self.recipe),
-            "outputs": {
-                "model": {
-                    "path": str(checkpoint.relative_to(self.out)),
-                    "digest": store.file_digest(checkpoint / store.MANIFEST),
-                    "weights_sha256": store.file_digest(checkpoint / "model.safetensors"),
-                }
-            },
-            "started": started,
-            "ended": time.time(),
-        }
-        store.write_json(self.out / "lineage.json", {"stages": [stage]})
+def _digests(made: Made) -> dict[str, Any]:
+    """What tells an output from another one, whatever it is called and wherever it lies."""
+    if made.kind != "model":
+        return {"digest": store.file_digest(made.path)}
+    weights = {path.name: store.file_digest(path) for path in sorted(made.path.glob("*.safetensors"))}
+    single = {"weights_sha256": next(iter(weights.values()))} if len(weights) == 1 else {"weights": weights}
+    return {"digest": store.file_digest(made.path / store.MANIFEST), **single}

@@ -1,10 +1,10 @@
-"""Held-out evaluation: the same problems and seeds every time, samples kept, one event."""
+"""Held-out evaluation: the same problems and seeds every time, samples kept; during training, or of many models."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from reckon.core.config import Strict
 from reckon.core.errors import DataError
 from reckon.core.events import EventLog
 from reckon.core.records import Problem, Rollout
-from reckon.evals.runner import summarise
+from reckon.evals.metrics import paired_difference
+from reckon.evals.runner import evaluate_to_file, summarise
 from reckon.learn.forward import Policy
 from reckon.learn.learner import Learner
 from reckon.models.load import load_model
@@ -92,3 +93,46 @@ def held_out_problems(sampler: Sampler, count: int) -> list[Problem]:
     if not problems:
         raise DataError("the task has no held-out problems", fix="Check the task's path and its settings")
     return problems
+
+
+def evaluate_table(
+    folder: Path,
+    models: Mapping[str, str],
+    tasks: Sequence[str],
+    sampler_of: Callable[[str, str], Sampler],
+    problems: int,
+    samples: int,
+    seed: int,
+    check: Callable[[], None],
+    progress: Callable[[int], None],
+) -> list[dict[str, Any]]:
+    """Every model on the first held-out problems of every task; what lies in ``folder`` is not sampled again.
+
+    Writes ``samples/TASK/MODEL.jsonl``, and ``results.json``: ``rows`` with the figures of
+    :func:`reckon.evals.runner.summarise`, each model of a task beside what it gained over the first (paired by problem).
+
+    Args:
+        models: what to load, by the name in the table.
+        sampler_of: gives the sampler of a model, as it is to be loaded, on a task.
+        progress: told how many responses there are.
+    """
+    table: list[dict[str, Any]] = []
+    before = 0
+    for task in tasks:
+        first: list[Rollout] = []
+        for name, model in models.items():
+            sampler = sampler_of(model, task)
+            asked = held_out_problems(sampler, problems)
+            path = folder / "samples" / task / f"{name.replace('/', '--')}.jsonl"
+
+            def tell(done: int, before: int = before) -> None:
+                progress(before + done)
+
+            rollouts = evaluate_to_file(path, sampler, asked, samples, seed, check=check, progress=tell)
+            before += len(rollouts)
+            first = first or rollouts
+            gain = asdict(paired_difference(first, rollouts)) if rollouts is not first else None
+            figures = {**summarise(rollouts), "task": task}
+            table.append({"model": name, **figures, "gain": gain, "samples_file": str(path.relative_to(folder))})
+    store.write_json(folder / "results.json", {"rows": table})
+    return table

@@ -33,6 +33,7 @@ from reckon.core.stop import Stop
 from reckon.learn.learner import Learner
 from reckon.learn.reference import ReferenceModel
 from reckon.models import load as models
+from reckon.models import lora
 from reckon.rollout.collect import Collection
 from reckon.stages.metrics import peak_rss_mb, rollout_metrics, update_metrics
 
@@ -245,6 +246,8 @@ class Train:
             # In a folder of its own: some engines load every *.safetensors they find beside the model.
             trainer = folder / TRAINER
             trainer.mkdir()
+            if lora.is_adapted(self.learner.model):
+                lora.save_adapter(self.learner.model, trainer)
             own: dict[str, Any] = {"step": step, "refused": self.refused, "generated_tokens": self.generated_tokens}
             own |= {"algorithm": self.state, "source": self.source.save(), **self.learner.save(trainer)}
             if self.reference is not None:
@@ -266,8 +269,11 @@ class Train:
             step, self.refused, self.generated_tokens = own["step"], own["refused"], own["generated_tokens"]
             self.state = own["algorithm"]
             self.source.load(own["source"])
-            saved, _ = models.load_model(folder)
-            self.learner.model.load_state_dict(saved.state_dict())
+            if lora.is_adapted(self.learner.model):
+                # The saved model has the adapters in its weights; only apart from them do they go on as they were.
+                lora.load_adapter(self.learner.model, trainer)
+            else:
+                models.load_weights(self.learner.model, folder)
             self.learner.load(trainer, own)
             if self.reference is not None:
                 self.reference.load(trainer, own)
@@ -275,22 +281,18 @@ class Train:
                 load_model(self.critic.model, trainer / CRITIC / "model.safetensors")
                 self.critic.load(trainer / CRITIC, own["critic"])
             self.published(self.learner.updates)
-        # What came after the checkpoint will happen again; what belongs to no step happened all the same.
-        store.truncate_jsonl(
-            self.events.path,
+        # What came after the checkpoint will happen again; a warning that belongs to no step was given all the same.
+        self.events.forget(
             lambda row: (
-                row["event"] in ("run_start", "resume")
-                or (row["event"] == "warning" and row["step"] == 0)
-                or (folder is not None and row["step"] <= step)
-            ),
+                (row["event"] == "warning" and row["step"] == 0) or (folder is not None and row["step"] <= step)
+            )
         )
         store.truncate_jsonl(self.folder / "metrics.jsonl", lambda row: row["step"] <= step)
         return step
 
     def _evaluated(self) -> set[int]:
         """Steps that have an evaluation on record."""
-        events = store.read_jsonl(self.events.path) if self.events.path.exists() else []
-        return {row["step"] for row in events if row["event"] == "eval"}
+        return {row["step"] for row in self.events.rows() if row["event"] == "eval"}
 
     def _warn(self, message: str) -> None:
         self.events.emit("warning", 0, code="checkpoint", message=message)

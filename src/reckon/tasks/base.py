@@ -38,6 +38,10 @@ class Task(ABC):
     def verify(self, problem: Problem, response: str) -> Verdict:
         """Judge a response (the text after the prompt). Must not raise on any text, however hostile."""
 
+    def member(self, problem: Problem) -> Task:
+        """The task whose problem this is: itself, unless it is several tasks in one."""
+        return self
+
     def gold_response(self, problem: Problem) -> str | None:
         """A response that must score 1, used by the task's self-check; None if the task has none."""
         return None

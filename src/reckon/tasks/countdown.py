@@ -7,7 +7,6 @@ another seed, nor another generator (the pretraining corpus) can carry a held-ou
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -20,9 +19,9 @@ from reckon.core.errors import ConfigError, DataError
 from reckon.core.records import Problem, Verdict
 from reckon.core.seeds import seed_for
 from reckon.tasks.answer import final_answer
-from reckon.tasks.arithmetic import NotArithmetic, evaluate
+from reckon.tasks.expression import NotArithmetic, evaluate
 from reckon.tasks.base import Task, TaskConfig
-from reckon.tasks.source import read_rows, require_split
+from reckon.tasks.source import held_out, read_rows, require_split
 
 HELDOUT_ONE_IN = 10
 _GENERATED = {"train": 4000, "heldout": 400}
@@ -33,8 +32,7 @@ _MAX_SOLVABLE_NUMBERS = 6
 
 def is_heldout(nums: Sequence[int], target: int) -> bool:
     """Whether the problem, in any order of its numbers, belongs to the held-out split (one in ten does)."""
-    key = f"countdown:{sorted(nums)}:{target}".encode()
-    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") % HELDOUT_ONE_IN == 0
+    return held_out(f"countdown:{sorted(nums)}:{target}", HELDOUT_ONE_IN)
 
 
 def solve(nums: Sequence[int], target: int, max_value: int) -> str | None:

@@ -14,11 +14,17 @@ from typing import Any
 
 from reckon.core.config import Tree, parse
 from reckon.core.errors import ConfigError
+from reckon.tasks.arithmetic import ArithmeticTask
 from reckon.tasks.base import Task, TaskConfig
 from reckon.tasks.countdown import CountdownTask
+from reckon.tasks.general import GeneralTask, SafetyTask
 from reckon.tasks.gsm8k import Gsm8kTask
+from reckon.tasks.logic import LogicTask
+from reckon.tasks.mix import MixTask
 
-TASKS: dict[str, type[Task]] = {task.kind: task for task in (CountdownTask, Gsm8kTask)}
+TASKS: dict[str, type[Task]] = {
+    task.kind: task for task in (CountdownTask, ArithmeticTask, LogicTask, GeneralTask, SafetyTask, Gsm8kTask, MixTask)
+}
 
 
 def build_task(settings: Tree, source: str = "task") -> Task:

@@ -7,7 +7,7 @@ kl            logp_S    -> penalty_S                  how far from the reference
 entropy       figures of a step -> coefficient        how much the policy is pushed to explore
 aggregation   lengths   -> weight_S                   what each token counts
 value         value_S   -> loss_S                     how wrong the critic is
-preference    log-ratios of pairs -> loss_P           DPO and NCA
+preference    rewards of pairs -> loss_P              Bradley-Terry (DPO with log-ratios) and NCA; labels
 bond          reward_N  -> reward_N                   distilling the best of several samples
 """
 
@@ -26,7 +26,7 @@ from reckon.algorithms.ops.aggregation import AggregationKind, sequence_sum, tok
 from reckon.algorithms.ops.bond import best_of_n, bond_reward, expected_best_of
 from reckon.algorithms.ops.entropy import adapt_entropy_coef
 from reckon.algorithms.ops.kl import KLKind, adapt_kl_coef, kl_penalty
-from reckon.algorithms.ops.preference import dpo_loss, nca_loss
+from reckon.algorithms.ops.preference import bradley_terry_loss, label_loss, nca_loss
 from reckon.algorithms.ops.ratio import (
     LOG_RATIO_LIMIT,
     CorrectionKind,
@@ -51,15 +51,16 @@ __all__ = [
     "at_last_token",
     "best_of_n",
     "bond_reward",
+    "bradley_terry_loss",
     "cispo",
     "clipped_surrogate",
     "correction_weight",
-    "dpo_loss",
     "expected_best_of",
     "explained_variance",
     "gae",
     "importance_ratio",
     "kl_penalty",
+    "label_loss",
     "length_adaptive_lambda",
     "live_group_scale",
     "mirror_descent",

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reckon.tasks.arithmetic import MAX_DEPTH, MAX_DIGITS, NotArithmetic, evaluate
+from reckon.tasks.expression import MAX_DEPTH, MAX_DIGITS, NotArithmetic, evaluate
 
 
 @pytest.mark.parametrize(

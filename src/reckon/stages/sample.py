@@ -1,0 +1,116 @@
+"""The sample stage: a model's responses to a task's problems, judged and kept as plain rows."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from reckon.core.config import Strict
+from reckon.core.errors import DataError
+from reckon.core.records import Problem, Rollout
+from reckon.core.seeds import seed_for
+from reckon.core.store import append_jsonl, read_jsonl
+from reckon.rollout.sample import Sampler
+
+REQUESTS_PER_CHUNK = 512
+"""Responses generated between two writes; a kill loses no more than these."""
+
+
+class Shots(Strict):
+    """Worked examples before every problem, as DeepSeek-R1's cold start asks a base model (arXiv 2501.12948, sec. 2.3.1).
+
+    Attributes:
+        data: rows with a question and a response.
+        count: examples before each problem, drawn by seed, never one of the problem itself.
+    """
+
+    data: str
+    count: int = Field(2, ge=1)
+
+
+def sample_to_file(
+    path: Path,
+    sampler: Sampler,
+    problems: Sequence[Problem],
+    samples: int,
+    seed: int,
+    model: str,
+    *,
+    shots: Shots | None = None,
+    check: Callable[[], None] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[dict[str, Any]]:
+    """Ask every problem ``samples`` times and append the responses to ``path``; what the file holds is not asked again.
+
+    Args:
+        model: what the rows give as their model.
+        check: called between decoding steps; may raise to abandon the work.
+        progress: called with the number of rows the file holds, at the start and after each write.
+
+    Returns:
+        the rows of the file, in the order of problems, then samples.
+
+    Raises:
+        DataError: ``path`` is damaged or cannot be written, or the worked examples cannot be used.
+    """
+    rows = list(read_jsonl(path)) if path.exists() else []
+    done = {(row["problem"], row["sample"]) for row in rows}
+    examples = _examples(shots) if shots is not None else []
+    progress(len(rows))
+    size = max(1, REQUESTS_PER_CHUNK // samples)
+    for start in range(0, len(problems), size):
+        chunk = problems[start : start + size]
+        shown = {problem.id: _shown(sampler, problem, examples, shots.count, seed) for problem in chunk} if shots else None
+        new = sampler.ask(chunk, samples, (seed, "sample"), shown=shown, check=check, done=done)
+        fresh = [row_of(rollout, model) for rollout in new]
+        append_jsonl(path, fresh)
+        rows += fresh
+        progress(len(rows))
+    return rows
+
+
+def row_of(rollout: Rollout, model: str) -> dict[str, Any]:
+    """A judged rollout as a row of data: plain columns that have one type whatever the task."""
+    verdict = rollout.verdict
+    return {
+        "id": f"{model}:{rollout.problem.id}:{rollout.sample}",
+        "task": rollout.task,
+        "problem": rollout.problem.id,
+        "question": rollout.problem.question,
+        "gold": json.dumps(rollout.problem.gold, ensure_ascii=False),
+        "prompt": rollout.prompt,
+        "response": rollout.response,
+        "score": verdict.score if verdict else None,
+        "reason": verdict.reason if verdict else "",
+        "extracted": verdict.extracted if verdict else None,
+        "finish": rollout.finish,
+        "tokens": len(rollout.response_ids),
+        "model": model,
+        "sample": rollout.sample,
+    }
+
+
+def _examples(shots: Shots) -> list[tuple[str, str]]:
+    rows = read_jsonl(Path(shots.data))
+    found = [(str(row["question"]), str(row["response"])) for row in rows if "question" in row and "response" in row]
+    if len(found) <= shots.count:
+        raise DataError(
+            f"{len(found)} worked examples are too few to show {shots.count} before every problem",
+            where=shots.data,
+            fix="Give more rows with a question and a response, or lower shots.count",
+        )
+    return found
+
+
+def _shown(
+    sampler: Sampler, problem: Problem, examples: list[tuple[str, str]], count: int, seed: int
+) -> Sequence[int]:
+    """The token ids of the problem's prompt after ``count`` worked examples of other questions."""
+    others = [example for example in examples if example[0] != problem.question]
+    chosen = random.Random(seed_for(seed, "shots", problem.id)).sample(others, count)
+    return sampler.template.render_after(chosen, problem.question, sampler.tokenizer)

@@ -1,0 +1,5 @@
+"""The engine's tokenizer serves here too."""
+
+from tests.engine.conftest import tokenizer
+
+__all__ = ["tokenizer"]
