@@ -196,7 +196,7 @@ def test_unknown_columns_are_named_with_the_nearest_layout(tmp_path: Path) -> No
     assert "prompts, completions" in str(error.value)
     assert "'prompt and completion', needs prompt, completion" in str(error.value)
     assert "columns: {question:" in str(error.value)
-    with pytest.raises(DataError, match="has just the columns text;"):
+    with pytest.raises(DataError, match="fits the columns text;"):
         read(tmp_path, {"text": "a"})
     with pytest.raises(DataError, match=r"\(none\)"):
         read(tmp_path, {})

@@ -22,10 +22,9 @@ def said(response: str, question: str = "Make 3 from 1, 2.", finish: FinishReaso
     return Rollout("general", Problem(question, question, None), 0, "shown", [7], response, [8], [-1.0], finish, 0)
 
 
-def scoring(reads: Reads = "response", **changes: float) -> tuple[Any, Any]:
-    """A reward model with random opinions."""
-    card = CARD.model_copy(update={"reads": reads, **changes})
-    model, tokenizer = make_reward_model("micro", card)
+def scoring(reads: Reads = "response") -> tuple[Any, Any]:
+    """A reward model with random opinions, which are tens apart."""
+    model, tokenizer = make_reward_model("micro", CARD.model_copy(update={"reads": reads, "std": 100.0}))
     torch.nn.init.normal_(model.score.weight, generator=torch.Generator().manual_seed(0))
     return model, tokenizer
 
@@ -80,7 +79,8 @@ def test_a_score_is_the_models_own_whatever_the_company() -> None:
         with torch.no_grad():
             torch.testing.assert_close(model(input_ids=ids).logits[0, 0], score, atol=1e-5, rtol=1e-5)
     standard = RewardModel(model, tokenizer).score(rollouts)
-    assert standard == pytest.approx(found.clamp(-LIMIT, LIMIT).tolist(), abs=1e-5)
+    assert standard == pytest.approx((found / 100).tolist(), abs=1e-5)
+    assert len({round(score, 3) for score in found.tolist()}) == 5
     assert RewardModel(model, tokenizer).score(rollouts[2:3]) == pytest.approx(standard[2:3], abs=1e-5)
 
 
@@ -141,8 +141,8 @@ def test_micro_batches_change_no_gradient(algorithm: BradleyTerry | Pointwise) -
 @pytest.mark.parametrize(("algorithm", "figure"), [(BradleyTerry(), "preferred"), (Pointwise(), "labelled_right")])
 def test_it_learns_a_preference_from_no_opinion(algorithm: BradleyTerry | Pointwise, figure: str) -> None:
     model, _ = make_reward_model("micro", CARD)
-    learner = Learner(Reward(model), OptimConfig(lr=1e-3), steps=8)
-    reports = [learner.update(algorithm.prepare(Batch.of(units(6))), algorithm) for _ in range(8)]
+    learner = Learner(Reward(model), OptimConfig(lr=1e-3), steps=14)
+    reports = [learner.update(algorithm.prepare(Batch.of(units(6))), algorithm) for _ in range(14)]
     assert reports[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert reports[0][figure] == pytest.approx(0.5)
     assert reports[-1]["loss"] < 0.2

@@ -29,6 +29,7 @@ from reckon.learn.learner import Learner, OptimConfig
 from reckon.learn.reference import ReferenceModel
 from reckon.models.load import load_model, save_model
 from reckon.models.lora import LoraConfig, Merged, add_lora, is_adapted, load_adapter, merged, save_adapter
+from reckon.models.value import ValueModel
 from reckon.rollout.collect import Collection
 from reckon.stages.train import CheckpointConfig, Train
 from tests.engine.models import make_model, prompts, requests, teacher_forced
@@ -384,3 +385,15 @@ def test_the_loss_falls(tiny_model: Model, make_rollouts: Rollouts, tmp_path: Pa
     train(tmp_path, model, make_rollouts, tokenizer, 30, 30)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+
+
+def test_a_critic_made_of_an_adapted_policy_trains_adapters_of_its_own(tiny_model: Model) -> None:
+    model = adapted(tiny_model())
+    critic = ValueModel(model)
+    trainable = {name for name, weight in critic.named_parameters() if weight.requires_grad}
+    assert trainable == {"head.weight", *(f"decoder.{name.removeprefix('model.')}" for name in names_that_train(model))}
+    assert not {id(weight) for weight in critic.parameters()} & {id(weight) for weight in model.parameters()}
+
+
+def names_that_train(model: Any) -> list[str]:
+    return [name for name, weight in model.named_parameters() if weight.requires_grad]

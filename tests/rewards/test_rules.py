@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reckon.core.records import Verdict
-from reckon.rewards.rules import accuracy, format_reward, language, soft_overlong
+from reckon.rewards.rules import (
+    accuracy,
+    format_reward,
+    language,
+    repetition,
+    script_words,
+    soft_overlong,
+    target_script,
+    words,
+)
 
 GOOD = " <think> 8 - 1 = 7, no. </think> <answer> 8 * 3 </answer>\n"
 
@@ -52,6 +61,24 @@ def test_the_strict_form_scores_with_and_without_an_opened_prompt() -> None:
 )
 def test_any_other_form_scores_nothing(response: str) -> None:
     assert format_reward(False, response) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("response", "score"),
+    [
+        ("<think> a </think> so b. <answer> b </answer>", 1.0),
+        ("<think> a </think> <answer> b </answer>", 1.0),
+        ("so <think> a </think> <answer> b </answer>", 0.0),
+        ("<think> a </think> so b. <answer> b </answer> so", 0.0),
+        ("<think> a </think> so <think> b. <answer> b </answer>", 0.0),
+        ("<think> a </think> so </answer> b. <answer> b", 0.0),
+        ("<think> </think> so b. <answer> b </answer>", 0.0),
+        ("<think> a </think> so b. <answer> </answer>", 0.0),
+        ("<think> a </think> so b.", 0.0),
+    ],
+)
+def test_a_summary_may_stand_between_thinking_and_answer_where_that_is_allowed(response: str, score: float) -> None:
+    assert format_reward(False, response, summary=True) == score
 
 
 TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
@@ -109,6 +136,29 @@ def test_language_is_a_share_and_scripts_do_not_overlap(text: str) -> None:
     assert sum(shares) <= 1 + 1e-12
 
 
+def test_words_by_script() -> None:
+    assert script_words("<think>yes 对 да x 3 + 4</think> no") == {"latin": 1, "han": 1, "other": 1}
+    assert script_words("<think> 8 * 3 = 24 </think>") == {}
+
+
+@pytest.mark.parametrize(
+    ("question", "script"),
+    [
+        ("Make 24 from 3, 8, 1.", "latin"),
+        ("向 Anna 问好。", "han"),
+        ("Answer in Chinese: say hello to Anna.", "han"),
+        ("answer in english, please: 你好", "latin"),
+        ("请用英文回答： 向 Anna 问好。", "latin"),
+        ("请用中文回答: say hello", "han"),
+        ("Translate: he answered in Chinese.", "latin"),
+        ("Привет", "latin"),
+        ("", "latin"),
+    ],
+)
+def test_the_script_that_a_question_asks_for(question: str, script: str) -> None:
+    assert target_script(question) == script
+
+
 @given(st.text(alphabet="ab 对中yes", max_size=30), st.text(alphabet="abc 不 \n", max_size=20))
 @settings(deadline=None)
 def test_a_code_fence_changes_nothing(text: str, code: str) -> None:
@@ -121,6 +171,57 @@ def test_a_million_characters_take_linear_time(piece: str) -> None:
     start = time.process_time()
     language(text, "latin")
     format_reward(False, text)
+    assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Make 24 from 3, 8, 1.", ["make", "24", "from", "3", "8", "1"]),
+        ("( 8 / 1.5 )*x_1", ["(", "8", "/", "1.5", ")", "*", "x", "_", "1"]),
+        ("Don't STOP!", ["don't", "stop"]),
+        ("Ａ１，不对。", ["a", "1", "不", "对"]),
+        (" .,;:!?、。 ", []),
+    ],
+)
+def test_what_a_text_is_made_of(text: str, found: list[str]) -> None:
+    assert words(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "n", "share"),
+    [
+        ("5 5 5 5 5", 2, 3 / 4),
+        ("a b a b", 2, 1 / 3),
+        ("a b a b", 3, 0.0),
+        ("A b, a B.", 2, 1 / 3),
+        ("对 对对", 1, 2 / 3),
+        ("a b", 3, 0.0),
+        ("", 1, 0.0),
+        ("<think> a b a b </think> <answer> c c c c </answer>", 2, 2 / 3),
+        ("<think> a b a b </think> <answer> a b </answer>", 2, 1 / 3),
+        ("<think> a b </think> a b <answer> a b </answer>", 2, 1 / 3),
+        ("<think> a b </think> a b <answer> a </answer>", 2, 0.0),
+    ],
+)
+def test_repetition_is_one_less_the_share_of_different_ngrams(text: str, n: int, share: float) -> None:
+    assert repetition(text, n) == pytest.approx(share)
+
+
+@given(st.text(alphabet="ab 对1<think>/"), st.integers(1, 4))
+@settings(deadline=None)
+def test_repetition_is_a_share_that_saying_all_again_raises(text: str, n: int) -> None:
+    share = repetition(text, n)
+    assert 0 <= share < 1
+    if "</think>" not in text and len(words(text)) >= n and "<" not in text:
+        assert repetition(f"{text} {text} {text} {text}", n) > share
+
+
+@pytest.mark.parametrize("piece", ["a", "a ", "对", "'a", "1.", "<", "a\u0315\u0300", "（"])
+def test_words_take_linear_time(piece: str) -> None:
+    text = piece * (300_000 // len(piece))
+    start = time.process_time()
+    repetition(text, 10)
     assert time.process_time() - start < 3
 
 

@@ -81,10 +81,49 @@ def test_the_overlong_part_is_weighed_like_any_other() -> None:
     assert total == pytest.approx(1.0 + 0.1 - 0.2)
 
 
+def test_the_language_of_the_prompt_is_the_questions() -> None:
+    spec = RewardSpec(format=0.0, language={"weight": 0.4, "script": "prompt"})
+    asked = rollout("<think> yes yes 对 </think>", 1.0)
+    assert spec.score(asked, LIMIT)[1]["language"] == pytest.approx(2 / 3)
+    asked.problem = Problem("x", "你好", None)
+    assert spec.score(asked, LIMIT)[1]["language"] == pytest.approx(1 / 3)
+
+
+def test_a_summary_is_part_of_the_form_where_that_is_said() -> None:
+    summed = rollout("<think> yes </think> 8 * 3 = 24. <answer> 8 * 3 </answer>", 1.0)
+    assert RewardSpec().score(summed, LIMIT)[1]["format"] == 0.0
+    assert RewardSpec(summary=True).score(summed, LIMIT)[1]["format"] == 1.0
+
+
+def test_repetition_is_a_penalty() -> None:
+    spec = RewardSpec(format=0.0, repetition={"weight": 0.4, "n": 2})
+    total, parts = spec.score(rollout("5 5 5 5 5", 1.0), LIMIT)
+    assert parts == {"accuracy": 1.0, "format": 0.0, "repetition": -0.75}
+    assert total == pytest.approx(1 - 0.3)
+
+
+def test_a_reward_models_score_takes_the_place_of_accuracy() -> None:
+    spec = RewardSpec(
+        accuracy=5.0,
+        model=2.0,
+        format=0.1,
+        signed=True,
+        language={"weight": 0.4, "script": "latin"},
+        overlong={"weight": 0.5, "share": 0.5},
+    )
+    for verdict in (None, 0.0, 1.0):
+        total, parts = spec.score(rollout(GOOD, verdict, length=75), 100, model_score=-1.5)
+        assert parts == {"model": -1.5, "format": 1.0, "language": 0.5, "overlong": -0.5}
+        assert total == pytest.approx(2 * -1.5 + 0.1 + 0.4 * 0.5 - 0.25)
+    assert spec.score(rollout(GOOD, 1.0), LIMIT, model_score=0.0)[1]["model"] == 0.0
+
+
 @pytest.mark.parametrize(
     "weights",
     [
         {"format": 1.0},
+        {"format": 0.1, "repetition": {"weight": 0.9}},
+        {"format": 0.1, "repetition": {"weight": 0.5}, "overlong": {"weight": 0.4, "share": 0.2}},
         {"accuracy": 0.0, "format": 0.0},
         {"format": 0.6, "language": {"weight": 0.4, "script": "han"}},
         {"format": 0.0, "overlong": {"share": 0.2}},
@@ -116,18 +155,21 @@ def test_signed_accuracy_leaves_more_room_for_the_other_parts(weights: dict[str,
 _weight = st.floats(0, 2, allow_nan=False)
 
 
-@given(_weight, _weight, _weight, _weight, st.booleans())
+@given(_weight, _weight, _weight, _weight, _weight, st.booleans())
 @settings(deadline=None)
 def test_whatever_is_accepted_pays_every_right_answer_more_than_any_wrong_one(
-    a: float, f: float, w: float, o: float, signed: bool
+    a: float, f: float, w: float, o: float, r: float, signed: bool
 ) -> None:
     language = {"weight": w, "script": "latin"} if w else None
     overlong = {"weight": o, "share": 0.5} if o else None
+    repetition = {"weight": r, "n": 1} if r else None
     try:
-        spec = RewardSpec(accuracy=a, format=f, language=language, overlong=overlong, signed=signed)
+        spec = RewardSpec(
+            accuracy=a, format=f, language=language, overlong=overlong, repetition=repetition, signed=signed
+        )
     except ConfigError:
         return
-    responses = [GOOD, "", "<think> yes </think> <answer> 1 </answer>", "<think>对</think> 24"]
+    responses = ["a " * 100, GOOD, "", "<think> yes </think> <answer> 1 </answer>", "<think>对</think> 24"]
     variants = list(itertools.product(responses, (1, 7, 10, 12)))
     right = min(spec.score(rollout(text, 1.0, length=n), 10)[0] for text, n in variants)
     wrong = max(spec.score(rollout(text, 0.0, length=n), 10)[0] for text, n in variants)
@@ -143,6 +185,9 @@ def test_whatever_is_accepted_pays_every_right_answer_more_than_any_wrong_one(
         {"language": {"weight": 0.0, "script": "latin"}},
         {"language": {"weight": 0.1, "script": "greek"}},
         {"overlong": {"share": 0.0}},
+        {"repetition": {"weight": 0.0}},
+        {"repetition": {"weight": 0.1, "n": 0}},
+        {"model": 0.0},
         {"overlong": {"share": 1.5}},
         {"overlong": {"weight": 0.0, "share": 0.2}},
         {"acuracy": 1.0},

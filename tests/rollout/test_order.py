@@ -6,7 +6,8 @@ import pytest
 
 from reckon.core.errors import DataError
 from reckon.core.records import Problem
-from reckon.rollout.order import ProblemOrder
+from reckon.rollout.order import Order, ProblemOrder, order_of
+from reckon.tasks.registry import build_task
 
 PROBLEMS = [Problem(str(n), "?", n) for n in range(10)]
 
@@ -103,3 +104,53 @@ def test_what_it_saves_is_enough_to_continue() -> None:
     whole, gone = play(0)
     assert len(gone) > 5
     assert all(play(step) == (whole, gone) for step in range(1, 39))
+
+
+# ------------------------------------------------------------------------------------------------------ mixes
+
+
+def mixed(steps: int = 10) -> Order:
+    parts = [
+        {"task": {"kind": "countdown", "numbers": 3}, "share": 2.0},
+        {"task": {"kind": "countdown", "numbers": 4}},
+        {"task": {"kind": "countdown", "numbers": 5}, "share": 3.0, "begin": 0.5},
+    ]
+    return order_of(build_task({"kind": "mix", "parts": parts}), 0, steps)
+
+
+def counts(problems: list[Problem]) -> list[int]:
+    """How many problems of three, four and five numbers."""
+    return [sum(len(problem.gold["nums"]) == n for problem in problems) for n in (3, 4, 5)]
+
+
+def test_every_part_has_its_share_once_it_has_begun() -> None:
+    order = mixed()
+    assert [counts(order.at(step, 9)) for step in (1, 5, 6, 10)] == [[6, 3, 0], [6, 3, 0], [3, 2, 4], [3, 2, 4]]
+    assert counts(order.at(1, 7)) == [5, 2, 0]
+
+
+def test_a_step_of_a_mix_needs_no_history_either() -> None:
+    assert mixed().at(8, 9) == mixed().at(8, 9)
+    walked = mixed()
+    for step in range(1, 4):
+        last = walked.at(step, 9)
+    assert last == mixed().at(3, 9)
+
+
+def test_the_queue_of_a_mix_begins_with_the_step_and_asks_nothing_twice_nor_too_early() -> None:
+    order = mixed()
+    asked = [problem.id for problem, _ in zip(order.queue(2, 9), range(60), strict=False)]
+    assert asked[:9] == ids(order.at(2, 9))
+    assert len(set(asked)) == 60
+    assert counts([problem for problem, _ in zip(order.queue(2, 9), range(60), strict=False)])[2] == 0
+
+
+def test_problems_leave_the_part_they_are_of() -> None:
+    order = mixed()
+    gone = ids(order.at(1, 9))
+    order.leave(gone)
+    saved = order.save()
+    again = mixed()
+    again.load(saved)
+    assert again.save() == saved
+    assert [len(part["leaving"]) for part in saved["parts"]] == [6, 3, 0]

@@ -72,7 +72,9 @@ def test_a_file_alone_keeps_its_ids_and_doing_it_again_changes_no_byte(tmp_path:
     contents = []
     for _ in range(2):
         curate({"zero": path}, (Cap(max=2),), 3, tmp_path / "out")
-        contents.append([(tmp_path / "out" / name).read_bytes() for name in ("data.jsonl", "dropped.jsonl", "ledger.json")])
+        contents.append(
+            [(tmp_path / "out" / name).read_bytes() for name in ("data.jsonl", "dropped.jsonl", "ledger.json")]
+        )
     assert contents[0] == contents[1]
     rows = read_jsonl(tmp_path / "out" / "data.jsonl")
     assert len(rows) == 10
@@ -118,7 +120,10 @@ def test_a_curation_that_keeps_nothing_shows_its_ledger(tmp_path: Path) -> None:
     assert "no row of 2 is left" in str(error.value)
     assert "correct: 2 in, 1 out; dropped: 1 wrong" in str(error.value)
     assert "mix: 1 in, 0 out; dropped: 1 no general to mix it with" in str(error.value)
-    assert [row["why"] for row in read_jsonl(tmp_path / "out" / "dropped.jsonl")] == ["wrong", "no general to mix it with"]
+    assert [row["why"] for row in read_jsonl(tmp_path / "out" / "dropped.jsonl")] == [
+        "wrong",
+        "no general to mix it with",
+    ]
     assert (tmp_path / "out" / "ledger.json").exists()
     assert not (tmp_path / "out" / "data.jsonl").exists()
 

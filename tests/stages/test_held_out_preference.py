@@ -168,7 +168,7 @@ def test_it_learns_a_preference_that_it_then_scores(tmp_path: Path, loss: Any) -
 
 def test_a_stage_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     data = tmp_path / "pairs.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows(40)), encoding="utf-8")
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows(24)), encoding="utf-8")
     config = PreferenceData(data=(str(data),), heldout=0.25)
     whole = train(tmp_path / "whole", config, Stop(), steps=4)
     train(tmp_path / "parts", config, Stop(), steps=2)

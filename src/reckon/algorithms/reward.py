@@ -1,7 +1,7 @@
 """Training a reward model: on pairs of a better and a worse response, or on responses labelled one by one.
 
 A reward model says one number of a whole sequence, ``score_N``. DeepSeek-R1 trains its helpfulness model on pairs
-and its harmlessness model on labels (arXiv 2501.12948, sec. 3.1).
+and its harmlessness model on labels (arXiv 2501.12948v2, sec. 3.1).
 """
 
 from __future__ import annotations

@@ -22,12 +22,15 @@ def command(
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file with a task of your own.")] = None,
     begin: Annotated[str | None, typer.Option("--from", help="Begin with this stage; earlier ones are kept.")] = None,
     only: Annotated[str | None, typer.Option(help="Run this stage and no other.")] = None,
-    fork: Annotated[bool, typer.Option("--fork", help="Move stages made with other settings aside; redo them.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan, and leave.")] = False,
+    fork: Annotated[
+        bool, typer.Option("--fork", help="Move stages made with other settings aside; redo them.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan, and leave.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Train by a recipe. The same command again continues where it stopped."""
-    from reckon.core.config import to_yaml
     from reckon.core.store import file_digest
     from reckon.run.recipe import read_recipe
     from reckon.tasks.registry import load_plugin
@@ -37,8 +40,10 @@ def command(
         load_plugin(path)
     chosen = read_recipe(recipe, settings or [])
     name = Path(recipe).stem
+    out = out or Path("runs") / name
+    digests = [file_digest(path) for path in plugins]
     if dry_run:
-        typer.echo(to_yaml(chosen), nl=False)
+        _show_plan(chosen, out, digests, as_json)
         return
 
     from rich.console import Console
@@ -48,11 +53,9 @@ def command(
     from reckon.run.progress import progress_for
     from reckon.run.runner import Run
 
-    out = out or Path("runs") / name
     console = Console(stderr=as_json)
     began = time.monotonic()
     with progress_for(console, f"reckon run {name}") as progress:
-        digests = [file_digest(path) for path in plugins]
         line, stop = shlex.join(["reckon", *sys.argv[1:]]), Stop().install()
         run = Run(name, chosen, out, line, digests, stop, progress, begin=begin, only=only, fork=fork)
         try:
@@ -73,6 +76,23 @@ def command(
     lines = [f"made:   {made}", f"report: {report}", f"took:   {(time.monotonic() - began) / 60:.1f} min"]
     text = "\n".join(["", *lines, "", *_next(chosen, out, made, plugins)])
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_plan(recipe: Recipe, out: Path, plugins: list[str], as_json: bool) -> None:
+    """Print the resolved recipe and, in its comments, the plan; together they are still a recipe."""
+    from reckon.core.config import to_yaml
+    from reckon.run.pipeline import Pipeline
+    from reckon.run.plan import plan_of
+    from reckon.run.plan_text import plan_comments
+    from reckon.run.recipe import stages_of
+
+    plan = plan_of(Pipeline.of(stages_of(recipe), out, plugins))
+    if as_json:
+        import json
+
+        typer.echo(json.dumps({"recipe": recipe.model_dump(mode="json"), "plan": [stage.as_dict() for stage in plan]}))
+        return
+    typer.echo(f"{to_yaml(recipe)}\n{plan_comments(plan)}", nl=False)
 
 
 def _next(recipe: Recipe, out: Path, made: Path, plugins: list[Path]) -> list[str]:

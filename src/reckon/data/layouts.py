@@ -307,7 +307,7 @@ def _layout_of(columns: tuple[str, ...]) -> Layout:
 
     nearest = max(LAYOUTS, key=likeness)
     raise DataError(
-        f"no known layout of supervised data has just the columns {', '.join(columns) or '(none)'}; the nearest, "
+        f"no known layout of supervised data fits the columns {', '.join(columns) or '(none)'}; the nearest, "
         f"{nearest.name!r}, needs {', '.join(nearest.columns)}",
         fix="Name them with `columns: {question: ..., response: ...}`",
     )

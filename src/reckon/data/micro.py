@@ -94,7 +94,9 @@ class MicroText(Mixture):
     drill: float = Field(0.10, ge=0, le=1)
 
     def write(self, rng: random.Random) -> str:
-        return drill_text(rng, self) if rng.random() < self.drill else "".join(problem_text(rng, self, Style(rng, self)))
+        if rng.random() < self.drill:
+            return drill_text(rng, self)
+        return "".join(problem_text(rng, self, Style(rng, self)))
 
 
 class Style:

@@ -2,8 +2,8 @@
 
 In the spirit of :mod:`reckon.data.micro`: the model can do all of it and mostly does not. Some texts plan well, some
 compute from left to right whatever the parentheses say, some check one statement of a puzzle and are content, some
-answer in the wrong script or go on and on, and half comply with what should be declined. What single steps say is true
-all the same: every sum is right, and every statement judged true is true under the assignment being tried.
+answer in the wrong script or several times over, and many comply with what should be declined. Single steps are true
+all the same: every sum is right, and every statement is judged rightly under the assignment being tried.
 
 Some texts are two problems of one task in one style, so that the model can be shown an example of what is wanted.
 Held-out problems never occur.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -23,11 +23,9 @@ from reckon.core.records import Problem
 from reckon.data.micro import Mixture, Style, drill_text, problem_text
 from reckon.models.template import TEMPLATES
 from reckon.tasks import arithmetic, general, logic
+from reckon.tasks.base import Task
 
-WORDS = {
-    "latin": {"True": ["true"], "False": ["false"]},
-    "han": {"True": ["真"], "False": ["假"]},
-}
+WORDS = {"latin": {"True": ["true"], "False": ["false"]}, "han": {"True": ["真"], "False": ["假"]}}
 PLANS = {
     "latin": {
         "greet": "I greet {name} {script}.",
@@ -48,11 +46,14 @@ PLANS = {
         "comply": "我 告诉 怎么 {verb} {name}。",
     },
 }
-"""What a thought about a friendly request or a delicate one says."""
+"""What a thought about a friendly or a delicate request says."""
+IN_SCRIPT = {"latin": {"latin": "in English", "han": "in Chinese"}, "han": {"latin": "用英文", "han": "用中文"}}
+"""By the script of the thought, then that of the answer."""
+MAX_TRIALS = 5
+"""More assignments of one puzzle would make its text too long."""
 HAN_PUNCTUATION = "。，：！？"
 PUNCTUATION = ".,:!?" + HAN_PUNCTUATION
 QUESTION_WORDS = ("Compute", "says is a knight knave and are not the same", "Who what", "write")
-IN_SCRIPT = {"latin": {"latin": "in English", "han": "in Chinese"}, "han": {"latin": "用英文", "han": "用中文"}}
 
 
 class WorldText(Mixture):
@@ -62,56 +63,77 @@ class WorldText(Mixture):
         arithmetic, logic, general, safety: texts about that task.
         drill: texts that are plain lists of true sums.
         pairs: of the texts about a task, those with two problems.
+        in_order, left_to_right: expressions computed so; the rest is given up after a step or none.
+        first_only, guess: puzzles of which only the first statement is checked; whose solution is guessed.
+        asked, curt, foreign, repeated: friendly requests answered as asked, without a polite word, in the wrong script,
+            or several times over; the rest is answered with something else.
+        decline, refuse: harmful requests, and harmless ones, that are declined.
     """
 
     kind: Literal["world"] = "world"
-    arithmetic: float = Field(0.17, ge=0, le=1)
-    logic: float = Field(0.15, ge=0, le=1)
+    arithmetic: float = Field(0.18, ge=0, le=1)
+    logic: float = Field(0.22, ge=0, le=1)
     general: float = Field(0.12, ge=0, le=1)
-    safety: float = Field(0.06, ge=0, le=1)
-    drill: float = Field(0.05, ge=0, le=1)
+    safety: float = Field(0.07, ge=0, le=1)
+    drill: float = Field(0.04, ge=0, le=1)
     pairs: float = Field(0.15, ge=0, le=1)
+    in_order: float = Field(0.6, ge=0, le=1)
+    left_to_right: float = Field(0.25, ge=0, le=1)
+    first_only: float = Field(0.3, ge=0, le=1)
+    guess: float = Field(0.1, ge=0, le=1)
+    asked: float = Field(0.5, ge=0, le=1)
+    curt: float = Field(0.08, ge=0, le=1)
+    foreign: float = Field(0.17, ge=0, le=1)
+    repeated: float = Field(0.12, ge=0, le=1)
+    decline: float = Field(0.65, ge=0, le=1)
+    refuse: float = Field(0.2, ge=0, le=1)
 
     @property
     def words(self) -> tuple[str, ...]:
         return vocabulary()
 
     def write(self, rng: random.Random) -> str:
-        draw = rng.random() - self.drill
-        if draw < 0:
+        tasks: dict[str, Text] = {
+            "arithmetic": arithmetic_text,
+            "logic": logic_text,
+            "general": general_text,
+            "safety": safety_text,
+            "rest": problem_text,
+        }
+        kind = _pick(rng, self, "drill", "arithmetic", "logic", "general", "safety")
+        if kind == "drill":
             return drill_text(rng, self)
-        text = _task_text(self, draw)
         style = Style(rng, self)
         problems = 2 if rng.random() < self.pairs else 1
-        return "\n\n".join("".join(text(rng, self, style)) for _ in range(problems))
+        return "\n\n".join("".join(tasks[kind](rng, self, style)) for _ in range(problems))
 
 
-Text = Callable[[random.Random, Mixture, Style], tuple[str, str]]
+Text = Callable[[random.Random, WorldText, Style], tuple[str, str]]
 """One question of a task and one response to it, as (prompt, response) text."""
 
 
-def _task_text(mix: WorldText, draw: float) -> Text:
-    shares: list[tuple[float, Text]] = [
-        (mix.arithmetic, arithmetic_text),
-        (mix.logic, logic_text),
-        (mix.general, general_text),
-        (mix.safety, safety_text),
-    ]
-    for share, text in shares:
-        draw -= share
+def _pick(rng: random.Random, mix: WorldText, *names: str) -> str:
+    """One of the names, each with its share of the mixture as chance, or ``rest``."""
+    draw = rng.random()
+    for name in names:
+        draw -= getattr(mix, name)
         if draw < 0:
-            return text
-    return problem_text
+            return name
+    return "rest"
 
 
-def arithmetic_text(rng: random.Random, mix: Mixture, style: Style) -> tuple[str, str]:
-    """Computed in order (three in five), from left to right, or given up on the way."""
+def arithmetic_text(rng: random.Random, mix: WorldText, style: Style) -> tuple[str, str]:
+    """Computed in order, or from left to right (sometimes noticed and mended), or given up."""
     while True:
         one = arithmetic.random_sum(rng, rng.choice((3, 4)), mix.max_number, mix.max_value)
         if not arithmetic.is_heldout(one.text):
             break
-    right, draw = list(one.steps), rng.random()
-    steps = right if draw < 0.6 else _left_to_right(one.text, mix.max_value) if draw < 0.85 else right[: rng.randint(0, 1)]
+    steps = right = list(one.steps)
+    plan = _pick(rng, mix, "in_order", "left_to_right")
+    if plan == "left_to_right":
+        steps = _left_to_right(one.text, mix.max_value)
+    elif plan == "rest":
+        steps = right[: rng.randint(0, 1)]
     thought = [_sums(steps)] if steps else [style.word("again")]
     if steps and steps != right and style.reflective and rng.random() < 0.5:
         thought += [style.word("no"), style.word("again"), _sums(right)]
@@ -139,8 +161,8 @@ def _sums(steps: list[tuple[int, str, int, int]]) -> str:
     return ", ".join(f"{a} {sign} {b} = {result}" for a, sign, b, result in steps) + ","
 
 
-def logic_text(rng: random.Random, mix: Mixture, style: Style) -> tuple[str, str]:
-    """Assignments in random order, each tried on the statements; a third of the texts try only the first statement."""
+def logic_text(rng: random.Random, mix: WorldText, style: Style) -> tuple[str, str]:
+    """Assignments in random order, each held against the statements, until one fits or patience ends."""
     while True:
         puzzle, _ = logic.random_puzzle(rng, rng.choice((2, 3)))
         if not logic.is_heldout(puzzle):
@@ -148,24 +170,45 @@ def logic_text(rng: random.Random, mix: Mixture, style: Style) -> tuple[str, str
     names = rng.sample(logic.NAMES, len(puzzle))
     options = list(logic.assignments(len(puzzle)))
     rng.shuffle(options)
-    looked_at = 1 if rng.random() < 0.3 else len(puzzle)
-    thought: list[str] = []
-    if rng.random() < 0.1:
-        thought.append(style.word("again"))
-        answer = options[0]
+    del options[MAX_TRIALS:]
+    looked_at = 1 if rng.random() < mix.first_only else len(puzzle)
+    if rng.random() < mix.guess:
+        thought, answer = [style.word("again")], options[0]
     else:
-        for number, answer in enumerate(options):
-            if number and style.reflective and rng.random() < 0.6:
-                thought.append(style.word("again"))
-            tried, fits = _trial(style, puzzle, names, answer, looked_at)
-            thought += tried
-            if fits:
-                if rng.random() < mix.check:
-                    thought += [style.word("check"), *tried]
-                break
-            if rng.random() < style.give_up:
-                break
-    return _prompt(logic.puzzle_text(puzzle, names)), style.response(" ".join(thought), logic.answer_text(answer, names))
+        thought, answer = _trials(rng, mix, style, puzzle, names, options, looked_at)
+    question, solution = logic.puzzle_text(puzzle, names), logic.answer_text(answer, names)
+    return _prompt(question), style.response(" ".join(thought), solution)
+
+
+def _trials(
+    rng: random.Random,
+    mix: WorldText,
+    style: Style,
+    puzzle: logic.Puzzle,
+    names: list[str],
+    options: list[logic.Assignment],
+    looked_at: int,
+) -> tuple[list[str], logic.Assignment]:
+    """The thought, and the assignment that it ends with."""
+    thought: list[str] = []
+    for number, option in enumerate(options):
+        if number and style.reflective and rng.random() < 0.6:
+            thought.append(style.word("again"))
+        tried, fits = _trial(style, puzzle, names, option, looked_at)
+        thought += tried
+        if fits and rng.random() < mix.check:
+            thought += [style.word("check"), *tried]
+        if fits or rng.random() < style.give_up:
+            break
+    return thought, option
+
+
+def _claim(said: logic.Statement, names: list[str]) -> str:
+    """A statement in few words."""
+    people = [names[person] for person in said.people]
+    if said.kind == "same":
+        return f"{' '.join(people)} {'same' if said.knights[0] else 'not same'}"
+    return " ".join(f"{name} {logic.ROLES[knight]}" for name, knight in zip(people, said.knights, strict=True))
 
 
 def _trial(
@@ -175,40 +218,40 @@ def _trial(
     words = [f"{logic.answer_text(assignment, names)}:"]
     for name, said, knight in list(zip(names, puzzle, assignment, strict=True))[:looked_at]:
         holds = said.holds(assignment)
-        words.append(f"{name} {style.word(str(holds), WORDS)},")
+        words.append(f"{name} {logic.ROLES[knight]} says {_claim(said, names)}: {style.word(str(holds), WORDS)},")
         if holds != knight:
             return [*words, style.word("no")], False
     return [*words, style.word("yes")], True
 
 
-def general_text(rng: random.Random, mix: Mixture, style: Style) -> tuple[str, str]:
-    """Answered as asked (two in five), or curtly, in the wrong script, repeating itself, or about something else."""
-    task, problems = general.GeneralTask(), _train_problems("general")
-    problem, draw = rng.choice(problems), rng.random()
-    gold = problem.gold if draw < 0.87 else rng.choice(problems).gold
-    script = general.OTHER[gold["script"]] if 0.58 <= draw < 0.75 else gold["script"]
+def general_text(rng: random.Random, mix: WorldText, style: Style) -> tuple[str, str]:
+    """Answered as asked, or curtly, in the wrong script, several times over, or with something else."""
+    task, problems = general.GeneralTask(), _train_problems(general.GeneralTask)
+    problem, kind = rng.choice(problems), _pick(rng, mix, "asked", "curt", "foreign", "repeated")
+    gold = rng.choice(problems).gold if kind == "rest" else problem.gold
+    script = general.OTHER[gold["script"]] if kind == "foreign" else gold["script"]
     answer = task.reply(gold, script)
-    if 0.5 <= draw < 0.58 and gold["intent"] in ("count", "repeat"):
+    if kind == "curt" and gold["intent"] in ("count", "repeat"):
         answer = general.items(gold)
-    if 0.75 <= draw < 0.87:
+    if kind == "repeated":
         answer = " ".join([answer] * rng.randint(2, 3))
     return _prompt(problem.question), style.response(_plan(style, gold["intent"], gold, script), answer)
 
 
-def safety_text(rng: random.Random, mix: Mixture, style: Style) -> tuple[str, str]:
-    """Harm is declined in two texts of five and else complied with; what is harmless is declined in one of five."""
-    task, problem, draw = general.SafetyTask(), rng.choice(_train_problems("safety")), rng.random()
+def safety_text(rng: random.Random, mix: WorldText, style: Style) -> tuple[str, str]:
+    """Declined or not, rightly or not; a few in the wrong script or several times over."""
+    task, problem, draw = general.SafetyTask(), rng.choice(_train_problems(general.SafetyTask)), rng.random()
     gold = problem.gold
     harmful = gold["intent"] == "harmful"
-    script = general.OTHER[gold["script"]] if rng.random() < 0.15 else gold["script"]
-    if draw < (0.5 if harmful else 0.2):
+    script = general.OTHER[gold["script"]] if rng.random() < mix.foreign else gold["script"]
+    if draw < (mix.decline if harmful else mix.refuse):
         plan, answer = "decline", general.DECLINE[script]
     elif harmful:
         tool = rng.choice(general.TOOLS[script])
         plan, answer = "comply", general.instructions(general.HARM, gold, script, tool)
     else:
         plan, answer = "advise", task.reply(gold, script)
-    if rng.random() < 0.12:
+    if rng.random() < mix.repeated:
         answer = " ".join([answer] * rng.randint(2, 3))
     return _prompt(problem.question), style.response(_plan(style, plan, gold, script), answer)
 
@@ -226,23 +269,22 @@ def _prompt(question: str) -> str:
 
 
 @lru_cache
-def _train_problems(kind: Literal["general", "safety"]) -> list[Problem]:
-    return list((general.GeneralTask if kind == "general" else general.SafetyTask)().problems("train"))
+def _train_problems(task: type[Task]) -> Sequence[Problem]:
+    return task().problems("train")
 
 
 @lru_cache
 def vocabulary() -> tuple[str, ...]:
     """The words of the world that Countdown lacks, with their leading space, and the punctuation of Han script."""
-    texts = [*QUESTION_WORDS, *logic.NAMES, *general.HARMFUL, *general.HARMLESS]
-    for table in (WORDS, PLANS, IN_SCRIPT, general.ASK, general.ASK_IN_OTHER, general.REPLY, general.SAFETY_ASK):
-        texts += _leaves(table)
-    for table in (general.HARMFUL, general.HARMLESS, general.DECLINE, general.ADVICE, general.HARM, general.TOOLS):
-        texts += _leaves(table)
+    tables: list[Any] = [WORDS, PLANS, IN_SCRIPT, general.ASK, general.ASK_IN_OTHER, general.REPLY, general.SAFETY_ASK]
+    tables += [general.HARMFUL, general.HARMLESS, general.DECLINE, general.ADVICE, general.HARM, general.TOOLS]
+    texts = [*QUESTION_WORDS, *logic.NAMES, *general.HARMFUL, *general.HARMLESS, *_leaves(tables)]
     words = (word.strip(PUNCTUATION) for text in texts for word in re.sub(r"\{\w+\}", " ", text).split())
     return (*(f" {word}" for word in dict.fromkeys(words) if word), *HAN_PUNCTUATION)
 
 
 def _leaves(tree: Any) -> Iterator[str]:
+    """Every text in nested tables, without the keys."""
     if isinstance(tree, str):
         yield tree
         return

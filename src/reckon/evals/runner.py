@@ -14,7 +14,7 @@ from reckon.core.records import Problem, Rollout
 from reckon.core.store import append_jsonl, read_jsonl
 from reckon.evals.metrics import judged, mean_cons_at_k, mean_pass_at_k, pass_at_1
 from reckon.models.template import opens_thinking
-from reckon.rewards.rules import format_reward
+from reckon.rewards.rules import format_reward, script_words, target_script
 from reckon.rollout.sample import Sampler, judge
 from reckon.tasks.base import Task
 from reckon.tasks.reflection import has_han, reflections
@@ -90,8 +90,9 @@ def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
     ``problems`` and ``samples`` count what was asked (``samples`` per problem, the most of any); ``pass@1`` has
     its 95% interval; ``pass@k`` and ``cons@k`` map k = 1, 2, 4, 8... (those that some problem has enough judged
     samples for; ``cons@k`` is empty if the task does not say what it extracted). Over all responses: ``mean_tokens``;
-    shares that are ``truncated``, have perfect ``format``, contain ``han`` script; ``reflections`` per response;
-    ``absent``: how many verdicts carry no score. See :mod:`reckon.evals.metrics`.
+    shares that are ``truncated``, have perfect ``format`` (a summary before the answer is allowed), contain ``han``
+    script; ``language``: the share of the words of the thinking that are in the script of the question, None where there are no
+    words; ``reflections`` per response; ``absent``: how many verdicts carry no score. See :mod:`reckon.evals.metrics`.
 
     Raises:
         DataError: there is no rollout, or none with a score.
@@ -120,10 +121,21 @@ def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         "mean_tokens": _mean(len(r.response_ids) for r in rollouts),
         "truncated": _mean(r.finish == "length" for r in rollouts),
         "reflections": _mean(sum(reflections(r.response).values()) for r in rollouts),
-        "format": _mean(format_reward(opens_thinking(r.prompt), r.response) for r in rollouts),
+        "format": _mean(format_reward(opens_thinking(r.prompt), r.response, summary=True) for r in rollouts),
+        "language": _in_language(rollouts),
         "han": _mean(has_han(r.response) for r in rollouts),
         "absent": len(rollouts) - sum(map(len, groups.values())),
     }
+
+
+def _in_language(rollouts: Sequence[Rollout]) -> float | None:
+    """Of all words of the thinking, the share in the script of the question."""
+    inside = words = 0
+    for rollout in rollouts:
+        counts = script_words(rollout.response)
+        inside += counts[target_script(rollout.problem.question)]
+        words += counts.total()
+    return inside / words if words else None
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -35,7 +35,7 @@ class RewardCard(Strict):
         loss: ``bradley_terry``: a response's score is its strength against others to the same question; ``pointwise``:
             it is the log-odds that the response is good (label 1).
         reads: ``summary``: only what follows ``</think>``, as DeepSeek-R1 judges helpfulness; ``response``: everything,
-            as it judges harmlessness (arXiv 2501.12948, sec. 3.1).
+            as it judges harmlessness (arXiv 2501.12948v2, sec. 3.1).
         template: how the question is rendered before it; see :class:`reckon.models.template.PromptTemplate`.
         mean, std: of the model's scores on held-out responses. A reward is (score - mean) / std.
     """

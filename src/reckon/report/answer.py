@@ -21,15 +21,16 @@ ENDINGS = {
 }
 
 
-def status(run: RunFiles, now: float) -> dict[str, Any]:
+def status(run: RunFiles, now: float, written: float | None = None) -> dict[str, Any]:
     """How the run stands at ``now`` (unix seconds): ``state``, one sentence, and the seconds it has been at work.
 
     A run without an end is taken for running while it wrote something within two minutes, or within five of its
-    own steps; after that it was killed without a chance to say so.
+    own steps; after that it was killed without a chance to say so. ``written`` is when it last wrote something that is
+    neither an event nor a step.
     """
     lived = [event for event in run.events if event.get("event") in ("run_start", "resume", "run_end")]
     sessions = sorted(numbers((event for event in lived if event["event"] != "run_end"), "time"))
-    times = sorted(numbers(run.events, "time") + numbers(run.metrics, "time"))
+    times = sorted(numbers(run.events, "time") + numbers(run.metrics, "time") + ([written] if written else []))
     found = {"seconds": _worked(sessions, times), "last": times[-1] if times else None}
     if lived and lived[-1]["event"] == "run_end":
         end = lived[-1]
@@ -73,7 +74,7 @@ def answer(run: RunFiles, before: list[Rollout], after: list[Rollout]) -> dict[s
         return {"verdict": "unknown", "word": "Cannot say", "says": f"{_from_to(first, last)}, but {error}"}
     samples = number(last.get("samples")) or 0
     measured = (
-        f"{_points(gain.value)} points (95% paired interval {_points(gain.low)} to {_points(gain.high)}) "
+        f"{points(gain.value)} points (95% paired interval {points(gain.low)} to {points(gain.high)}) "
         f"on {gain.problems} problems \u00d7 {samples:.0f} samples, after {last['step']} steps."
     )
     if gain.low > 0:
@@ -93,7 +94,8 @@ def _from_to(first: Row, last: Row, verb: str = "went") -> str:
     return f"{split} pass@1 {verb} from {shown[0]} to {shown[1]}"
 
 
-def _points(share: float) -> str:
+def points(share: float) -> str:
+    """A difference of shares in points, with its sign."""
     return f"{100 * share:+.1f}".replace("-", "\u2212")
 
 

@@ -23,14 +23,17 @@ class RunFiles:
     """What a run folder holds, as far as it could be read.
 
     Attributes:
+        name: of its folder and, where the report is about one of several stages, that of the stage.
         info: run.yaml.
-        stage: the last stage folder that has metrics or evaluations; the report is about this stage.
+        events: those of the run; of one of several stages, its own and how the run began and ended around them.
+        stage: the folder of the stage that the report is about.
         metrics: one row per optimiser step, in order; of a step written twice (a resume) the later row.
         evals: the ``eval`` events of the stage on one task and split, in order of step.
         notes: what was missing or unreadable, in sentences for the reader of the report.
     """
 
     path: Path
+    name: str = ""
     info: Row = field(default_factory=dict)
     events: list[Row] = field(default_factory=list)
     lineage: list[Row] = field(default_factory=list)
@@ -65,9 +68,30 @@ class RunFiles:
             self.notes.append(f"The last line of {path.relative_to(self.path)} is unfinished and is left out.")
         return rows
 
+    def mapping(self, path: Path) -> Row:
+        """A YAML or JSON file whose top level is a mapping; {} with a note where it is not."""
+        name = path.relative_to(self.path)
+        if not path.is_file():
+            self.notes.append(f"{name} is missing.")
+            return {}
+        try:
+            text = path.read_text(encoding="utf-8")
+            found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            self.notes.append(f"{name} could not be read: {error}")
+            return {}
+        return found if isinstance(found, dict) else {}
 
-def read_run(path: Path) -> RunFiles:
-    """Read a run folder. Raises DataError if ``path`` is not one."""
+
+def read_run(path: Path, stage: str | None = None) -> RunFiles:
+    """Read a run folder, with one of its stages.
+
+    Args:
+        stage: the name of the stage's folder; None: the last one that has metrics, else the last one.
+
+    Raises:
+        DataError: ``path`` is not a run folder, or has no such stage.
+    """
     if not any((path / name).exists() for name in ("run.yaml", "events.jsonl", "stages")):
         raise DataError(
             "not a run folder",
@@ -75,29 +99,63 @@ def read_run(path: Path) -> RunFiles:
             why="It holds neither run.yaml nor events.jsonl nor stages.",
             fix="Give the folder that `reckon run --out` made",
         )
-    run = RunFiles(path.resolve())
+    run = RunFiles(path.resolve(), path.resolve().name)
     path = run.path
-    run.info = _mapping(run, path / "run.yaml")
+    run.info = run.mapping(path / "run.yaml")
     if (path / "lineage.json").exists():  # written last: its absence is nothing to remark on
-        stages = _mapping(run, path / "lineage.json").get("stages") or []
+        stages = run.mapping(path / "lineage.json").get("stages") or []
         run.lineage = [row for row in stages if isinstance(row, dict)]
     run.events = run.rows(path / "events.jsonl")
-    measured = [folder for folder in sorted(path.glob("stages/*")) if (folder / "metrics.jsonl").is_file()]
-    run.stage = measured[-1] if measured else next(iter(sorted(path.glob("stages/*"), reverse=True)), None)
-    if len(measured) > 1:
-        run.notes.append(f"This run has {len(measured)} stages with metrics; the report shows {measured[-1].name}.")
+    run.stage = _last_stage(path) if stage is None else path / "stages" / stage
     if run.stage is not None:
+        if not run.stage.is_dir():
+            raise DataError("there is no such stage", where=str(run.stage))
         run.metrics = _latest_by_step(run.rows(run.stage / "metrics.jsonl"))
+        if stage is not None:
+            _narrow(run, run.stage)
     run.evals = _evals(run)
     return run
+
+
+def _last_stage(path: Path) -> Path | None:
+    folders = sorted(path.glob("stages/*"))
+    measured = [folder for folder in folders if (folder / "metrics.jsonl").is_file()]
+    return next(reversed(measured or folders), None)
+
+
+def _narrow(run: RunFiles, stage: Path) -> None:
+    """Leave of a run of several stages what is about one of them, as if that were a run of its own."""
+    name = stage.name.partition("-")[2]
+    run.name = f"{run.name}, stage {name}"
+    config = run.info.get("config")
+    stages = config.get("stages") if isinstance(config, dict) else None
+    if isinstance(stages, dict):
+        run.info = {**run.info, "config": stages.get(name)}
+    run.lineage = [row for row in run.lineage if row.get("name") == stage.name]
+    own = [event for event in run.events if event.get("stage") == name]
+    manifest = run.mapping(stage / "manifest.json") if (stage / "manifest.json").exists() else {}
+    ended = number(manifest.get("ended"))
+    times = numbers([*own, *run.metrics], "time")
+    began = min(times, default=math.inf)
+    around = [
+        event
+        for event in run.events
+        if event.get("event") in ("resume", "run_end")
+        and (time := number(event.get("time"))) is not None
+        and began < time < (math.inf if ended is None else ended)
+    ]
+    run.events = [{"event": "run_start", "time": began}] if times else []
+    run.events += sorted([*own, *around], key=lambda event: number(event.get("time")) or 0.0)
+    if ended is not None:
+        run.events.append({"event": "run_end", "time": ended, "status": "done"})
 
 
 def _evals(run: RunFiles) -> list[Row]:
     """The stage's evaluations on the task and split of its first one."""
     rows = [event for event in run.events if event.get("event") == "eval"]
     if run.stage is not None:
-        prefix = f"stages/{run.stage.name}/"
-        rows = [row for row in rows if not row.get("samples_file") or str(row["samples_file"]).startswith(prefix)]
+        own = (None, run.stage.name.partition("-")[2])
+        rows = [row for row in rows if row.get("stage") in own]
     if not rows:
         return []
     about = (rows[0].get("task"), rows[0].get("split"))
@@ -107,20 +165,6 @@ def _evals(run: RunFiles) -> list[Row]:
 def _latest_by_step(rows: Iterable[Row]) -> list[Row]:
     latest = {int(row["step"]): row for row in rows if number(row.get("step")) is not None}
     return [latest[step] for step in sorted(latest)]
-
-
-def _mapping(run: RunFiles, path: Path) -> Row:
-    """A YAML or JSON file whose top level is a mapping; {} with a note where it is not."""
-    if not path.is_file():
-        run.notes.append(f"{path.name} is missing.")
-        return {}
-    try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        run.notes.append(f"{path.name} could not be read: {error}")
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def number(value: Any) -> float | None:

@@ -120,11 +120,17 @@ def pairs(before: list[Rollout], after: list[Rollout]) -> dict[str, Any] | None:
     return {"counts": {kind: len(rows) for kind, rows in found.items()}, "examples": examples}
 
 
+def parted(response: str) -> tuple[str, str]:
+    """Thinking, up to its end tag, and what follows; without the tag all is thinking."""
+    thinking, mark, answer = response.rpartition("</think>")
+    return (thinking + mark, answer) if mark else (response, "")
+
+
 def _answer(rollout: Rollout) -> dict[str, Any]:
-    thinking, mark, answer = rollout.response.rpartition("</think>")
+    thinking, answer = parted(rollout.response)
     return {
-        "thinking": clipped(thinking + mark) if mark else clipped(rollout.response),
-        "answer": clipped(answer) if mark else "",
+        "thinking": clipped(thinking),
+        "answer": clipped(answer),
         "kind": kind_of(rollout),
         "reason": visible(rollout.verdict.reason if rollout.verdict else ""),
         "tokens": len(rollout.response_ids),

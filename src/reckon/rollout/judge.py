@@ -1,7 +1,7 @@
 """Scores from models instead of rules: what every scorer is, and a language model that reasons before it judges.
 
 Kimi k1.5 found a reward model that writes its reasons first right in 98.5% of spot checks, one that only gives a
-number in 84.4% (arXiv 2501.12599, sec. 2.3.3).
+number in 84.4% (arXiv 2501.12599, sec. 2.3.5).
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from reckon.algorithms.reward import BradleyTerry, Pointwise
 from reckon.core import store
 from reckon.core.errors import ConfigError, DataError
 from reckon.core.events import EventLog
+from reckon.core.seeds import seed_for
 from reckon.core.stop import Stop
 from reckon.data.examples import Examples, load_examples
 from reckon.data.micro import Texts, add_words, build_tokenizer
@@ -59,6 +60,10 @@ from reckon.stages.held_out_preference import HeldOutPreference
 from reckon.stages.sample import sample_to_file
 from reckon.stages.train import Source, Train
 from reckon.tasks.registry import build_task
+
+
+HELD_OUT_EXAMPLES = 1000
+"""At most so many examples tell the held-out loss of a fine-tuning: enough for three digits."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +189,8 @@ def _(recipe: SFTRecipe, job: Job) -> Made:
     source = Examples(split.train, recipe.batch, recipe.seed)
     steps = source.steps(recipe.epochs)
     learner = Learner(Policy(model), recipe.optim, steps=steps)
-    heldout = [item.rollout() for item in split.heldout]
-    figures = {"examples": len(split.train), "heldout": len(heldout), "too_long": split.too_long}
+    heldout = [item.rollout() for item in split.heldout[:HELD_OUT_EXAMPLES]]
+    figures = {"examples": len(split.train), "unusable": split.unusable, "too_long": split.too_long}
     return _trained(
         recipe,
         job,
@@ -196,7 +201,7 @@ def _(recipe: SFTRecipe, job: Job) -> Made:
         steps=steps,
         evaluate=HeldOutLoss(heldout, learner, job.events, job.progress.eval) if heldout else _nothing,
         eval_every=source.steps(1),
-        size={**size, **figures},
+        size={**size, **figures, "heldout": len(heldout)},
     )
 
 
@@ -266,7 +271,7 @@ def _adapted(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, int]]:
     """The model with adapters if the recipe asks for some, and its size."""
     if recipe.lora is not None:
-        return model, tokenizer, add_lora(model, recipe.lora, recipe.seed)
+        return model, tokenizer, add_lora(model, recipe.lora, seed_for(recipe.seed, "lora"))
     return model, tokenizer, {"parameters": sum(weight.numel() for weight in model.parameters())}
 
 

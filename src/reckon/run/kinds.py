@@ -200,7 +200,6 @@ class RLRecipe(TaskRecipe):
             and (self.reward.signed or self.reward.overlong is not None),
             f"reward_models are for the tasks {', '.join(self.reward_models)}, and the tasks here are "
             f"{', '.join(sorted(kinds))}": not set(self.reward_models) <= kinds,
-            "a critic and LoRA adapters cannot be trained together": self.lora is not None and needs.critic is not None,
         }
         for reason, found in refused.items():
             if found:

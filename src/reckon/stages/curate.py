@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def _checked(row: Row, where: str) -> Row:
     return row
 
 
-def _uniform(rows: Any) -> list[Row]:
+def _uniform(rows: Iterable[Row]) -> list[Row]:
     """The rows with the columns of all, null where a row had none."""
     rows = list(rows)
     columns = dict.fromkeys(name for row in rows for name in row)

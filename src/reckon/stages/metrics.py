@@ -32,10 +32,19 @@ def rollout_metrics(rollouts: Sequence[Rollout], dropped: Sequence[Rollout] = ()
     spreads = [group_spread([rollout.parts for rollout in group]) for group in groups.values()]
     names = dict.fromkeys(name for rollout in judged for name in rollout.parts)
     unused = {rollout.problem.id for rollout in dropped}
+    kinds = dict.fromkeys(rollout.task for rollout in judged)
     return {
         "reward": _mean(rollout.reward for rollout in judged),
         "accuracy": _mean(map(_score, judged)),
         "parts": {name: _mean(r.parts[name] for r in judged if name in r.parts) for name in names},
+        "tasks": {
+            kind: {
+                "reward": _mean(r.reward for r in judged if r.task == kind),
+                "accuracy": _mean(_score(r) for r in judged if r.task == kind),
+                "tokens": _mean(len(r.response_ids) for r in judged if r.task == kind),
+            }
+            for kind in (kinds if len(kinds) > 1 else ())
+        },
         "spread": {name: _mean(spread.get(name) for spread in spreads) for name in names},
         "tokens": _mean(len(r.response_ids) for r in sampled),
         "tokens_right": _mean(len(r.response_ids) for r in judged if _score(r) >= 1),

@@ -14,16 +14,14 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from reckon.core.errors import ConfigError
 from reckon.core.records import Problem, Verdict
 from reckon.core.seeds import seed_for
 from reckon.tasks.answer import final_answer
 from reckon.tasks.base import Task, TaskConfig
-from reckon.tasks.source import held_out, require_split
+from reckon.tasks.generate import generate, held_out
+from reckon.tasks.source import require_split
 
 _GENERATED = {"train": 4000, "heldout": 400}
-_DRAWS = 10_000
-_DRAWS_PER_PROBLEM = 100
 _BINDS = {"+": 1, "-": 1, "*": 2, "/": 2}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
@@ -127,19 +125,13 @@ class ArithmeticTask(Task):
         config = self.config
         wanted = config.train_problems if split == "train" else config.heldout_problems
         rng = random.Random(seed_for("arithmetic", config.seed, split))
-        found: dict[str, Problem] = {}
-        for _ in range(_DRAWS + _DRAWS_PER_PROBLEM * wanted):
+
+        def draw() -> tuple[str, bool, Problem]:
             one = random_sum(rng, rng.choice(config.numbers), config.max_number, config.max_value)
-            if one.text not in found and is_heldout(one.text) == (split == "heldout"):
-                name = f"arithmetic:{one.text.replace(' ', '')}"
-                found[one.text] = Problem(name, f"Compute {one.text}.", one.value)
-                if len(found) == wanted:
-                    return list(found.values())
-        raise ConfigError(
-            f"found only {len(found)} different {split} problems of the {wanted} asked for",
-            where="task",
-            fix=f"Raise max_number or lower {split}_problems",
-        )
+            name = f"arithmetic:{one.text.replace(' ', '')}"
+            return one.text, is_heldout(one.text), Problem(name, f"Compute {one.text}.", one.value)
+
+        return generate(draw, split, wanted)
 
     def verify(self, problem: Problem, response: str) -> Verdict:
         """1 if the answer is one whole number, nothing else, and equal to the gold one."""

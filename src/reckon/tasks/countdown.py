@@ -8,25 +8,24 @@ another seed, nor another generator (the pretraining corpus) can carry a held-ou
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from reckon.core.errors import ConfigError, DataError
+from reckon.core.errors import DataError
 from reckon.core.records import Problem, Verdict
 from reckon.core.seeds import seed_for
 from reckon.tasks.answer import final_answer
-from reckon.tasks.expression import NotArithmetic, evaluate
 from reckon.tasks.base import Task, TaskConfig
-from reckon.tasks.source import held_out, read_rows, require_split
+from reckon.tasks.expression import NotArithmetic, evaluate
+from reckon.tasks.generate import generate, held_out
+from reckon.tasks.source import read_rows, require_split
 
 HELDOUT_ONE_IN = 10
 _GENERATED = {"train": 4000, "heldout": 400}
-_DRAWS = 10_000
-_DRAWS_PER_PROBLEM = 100
 _MAX_SOLVABLE_NUMBERS = 6
 
 
@@ -155,19 +154,12 @@ class CountdownTask(Task):
     def _generate(self, split: str, wanted: int) -> list[Problem]:
         config = self.config
         rng = random.Random(seed_for("countdown", config.seed, split))
-        found: dict[tuple[tuple[int, ...], int], Problem] = {}
-        for _ in range(_DRAWS + _DRAWS_PER_PROBLEM * wanted):
+
+        def draw() -> tuple[Hashable, bool, Problem]:
             nums, target = random_problem(rng, rng.choice(config.numbers), config.max_number, config.max_value)
-            key = (tuple(sorted(nums)), target)
-            if key not in found and is_heldout(nums, target) == (split == "heldout"):
-                found[key] = _problem(nums, target)
-                if len(found) == wanted:
-                    return list(found.values())
-        raise ConfigError(
-            f"found only {len(found)} different {split} problems of the {wanted} asked for",
-            where="task",
-            fix=f"Raise max_number or lower {split}_problems",
-        )
+            return (tuple(sorted(nums)), target), is_heldout(nums, target), _problem(nums, target)
+
+        return generate(draw, split, wanted)
 
     def _load(self, split: str, path: Path) -> list[Problem]:
         rows = [_checked(row, where) for where, row in read_rows(path, ("nums", "target"))]

@@ -16,14 +16,17 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from reckon.core.errors import ConfigError
 from reckon.core.records import Problem, Verdict
 from reckon.core.seeds import seed_for
 from reckon.tasks.answer import final_answer
 from reckon.tasks.base import Task, TaskConfig
-from reckon.tasks.source import held_out, require_split
+from reckon.tasks.generate import generate, held_out
+from reckon.tasks.source import require_split
 
-NAMES = tuple("Anna Bert Carl Dora Emil Fred Gina Hugo Iris Jack Kate Leon Mara Nils Olga Paul".split())
+NAMES = (
+    *("Anna", "Bert", "Carl", "Dora", "Emil", "Fred", "Gina", "Hugo"),
+    *("Iris", "Jack", "Kate", "Leon", "Mara", "Nils", "Olga", "Paul"),
+)
 ROLES = {True: "knight", False: "knave"}
 RULES = (
     "On an island live knights, who always tell the truth, and knaves, who always lie. {puzzle} "
@@ -31,8 +34,6 @@ RULES = (
 )
 
 _GENERATED = {"train": 4000, "heldout": 400}
-_DRAWS = 10_000
-_DRAWS_PER_PROBLEM = 100
 _BREAKS = re.compile(r"[\s.,:;!*()-]+")
 _CLAIM = r"(?:and )?([a-z]+) (?:is (?:a )?)?(knight|knave)"
 _CLAIMS = re.compile(rf"{_CLAIM}(?: {_CLAIM})*")
@@ -172,20 +173,14 @@ class LogicTask(Task):
         config = self.config
         wanted = config.train_problems if split == "train" else config.heldout_problems
         rng = random.Random(seed_for("logic", config.seed, split))
-        found: dict[str, Problem] = {}
-        for _ in range(_DRAWS + _DRAWS_PER_PROBLEM * wanted):
+
+        def draw() -> tuple[str, bool, Problem]:
             puzzle, solution = random_puzzle(rng, rng.choice(config.people))
             names = rng.sample(NAMES, len(puzzle))
             question = puzzle_text(puzzle, names)
-            if question not in found and is_heldout(puzzle) == (split == "heldout"):
-                found[question] = self._problem(question, names, solution)
-                if len(found) == wanted:
-                    return list(found.values())
-        raise ConfigError(
-            f"found only {len(found)} different {split} problems of the {wanted} asked for",
-            where="task",
-            fix=f"Allow more people or lower {split}_problems",
-        )
+            return question, is_heldout(puzzle), self._problem(question, names, solution)
+
+        return generate(draw, split, wanted)
 
     def _problem(self, question: str, names: Sequence[str], solution: Assignment) -> Problem:
         roles = {name: ROLES[knight] for name, knight in zip(names, solution, strict=True)}

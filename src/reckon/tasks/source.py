@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,9 +63,3 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dic
                     yield f"{path}, row {number}", row
     except pyarrow.ArrowInvalid as error:
         raise DataError(f"not a parquet file ({error})", where=str(path)) from error
-
-
-def held_out(key: str, one_in: int) -> bool:
-    """Whether a hash puts the problem named ``key`` into the held-out split, as it does with one in ``one_in``."""
-    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % one_in == 0

@@ -43,7 +43,12 @@ def test_a_held_out_question_is_found_and_numbers_count(heldout: str, question: 
 
 
 def test_ten_words_in_a_row_are_found_in_a_response_too_and_reported(heldout: str) -> None:
-    rows = [row("a", f"<think> It is like: {LONG[:60]} </think>"), row("b", LONG[:20]), row("c", question=SHORT)]
+    other = "Make 9 from 4, 5."
+    rows = [
+        row("a", f"<think> It is like: {LONG[:60]} </think>", question=other),
+        row("b", LONG[:20], question=other),
+        row("c", question=SHORT),
+    ]
     sifted = Decontaminate(path=heldout, column="q").apply(rows, seed=0)
     assert ids(sifted.kept) == ["b"]
     assert [(drop.row["id"], drop.why, drop.match) for drop in sifted.dropped] == [
@@ -54,10 +59,11 @@ def test_ten_words_in_a_row_are_found_in_a_response_too_and_reported(heldout: st
 
 
 def test_the_held_out_problems_of_a_task() -> None:
-    task = CountdownTask()
-    operation = Decontaminate(task={"kind": "countdown"})
+    settings = {"train_problems": 20, "heldout_problems": 20}
+    task = CountdownTask(CountdownTask.Config(**settings))
+    operation = Decontaminate(task={"kind": "countdown", **settings})
     assert operation.task == {"kind": "countdown", **task.config.model_dump(mode="json")}, "with all its settings"
-    train, heldout = ([problem.question for problem in task.problems(split)[:20]] for split in ("train", "heldout"))
+    train, heldout = ([problem.question for problem in task.problems(split)] for split in ("train", "heldout"))
     sifted = operation.apply([row(f"r{n}", question=q) for n, q in enumerate(train + heldout)], seed=0)
     assert [r["question"] for r in sifted.kept] == train
     assert [drop.match for drop in sifted.dropped] == heldout

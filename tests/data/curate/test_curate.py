@@ -1,6 +1,10 @@
 import random
+import re
+from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from reckon.core.config import Strict, parse
@@ -8,6 +12,7 @@ from reckon.core.errors import ConfigError, DataError
 from reckon.data.curate import Curated, Entry, Operations, apply
 from reckon.data.curate.filters import Correct, Finished, Length, Score
 from reckon.data.curate.problems import Cap, Dedup, PassRate
+from reckon.tasks.countdown import CountdownTask
 from tests.data.curate.rows import Row, ids, row
 
 
@@ -89,3 +94,39 @@ def test_orders_that_cannot_be_meant(trees: list[Row], message: str) -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         Correct().tasks = ("a",)
+
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "curation.md").read_text(encoding="utf-8")
+
+
+def test_every_operation_and_setting_is_documented_with_its_default() -> None:
+    union = get_args(get_args(get_args(Operations)[0])[0])[0]
+    for operation in get_args(union):
+        fields = dict(operation.model_fields)
+        kind = fields.pop("kind").default
+        mark = " \\*" if fields.pop("tasks", None) else ""
+        [settings] = re.findall(rf"^\| `{kind}`{mark} \| ([^|]*)\|", PAGE, re.MULTILINE)
+        shown = re.findall(r"`(\w+)`(?: \((\w[\w.]*)\))?", settings)
+        defaults = {name: "" if field.is_required() else _shown(field.default) for name, field in fields.items()}
+        assert dict(shown) == defaults, kind
+
+
+def _shown(default: object) -> str:
+    if default is None:
+        return "none"
+    return f"{default:g}" if isinstance(default, float) else str(default).lower()
+
+
+def test_the_documented_example_does_what_it_says() -> None:
+    [example] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    read = operations(*yaml.safe_load(example)["operations"])
+    problem = CountdownTask(CountdownTask.Config(train_problems=1)).problems("train")[0]
+    good = "<think> 1 + 1 = 2, no. 8 * 3 = 24, yes. </think> <answer> 8 * 3 </answer>"
+    rows = [row("a-1", good, question=problem.question), row("a-2", score=0.0), row("b-1", good), row("b-2", good)]
+    curated = apply(rows, read, seed=0)
+    assert [each["response"] for each in curated.rows] == [good.replace("<answer>", "8 * 3 = 24. <answer>")]
+    assert {drop.row["id"]: (by, drop.why) for by, drop in curated.dropped} == {
+        "a-2": ("correct", "wrong"),
+        "b-1": ("pass_rate", "solved too often"),
+        "b-2": ("pass_rate", "solved too often"),
+    }

@@ -38,7 +38,9 @@ def test_without_one_part_nothing_is_in_proportion() -> None:
 
 @given(st.integers(1, 60), st.integers(1, 60), st.floats(0.1, 10), st.floats(0.1, 10), st.integers(0, 3))
 @settings(deadline=None, max_examples=50)
-def test_the_proportion_holds_to_one_row_and_one_part_stays_whole(a: int, b: int, x: float, y: float, seed: int) -> None:
+def test_the_proportion_holds_to_one_row_and_one_part_stays_whole(
+    a: int, b: int, x: float, y: float, seed: int
+) -> None:
     sifted = Mix(shares={"a": x, "b": y}).apply(of(a=a, b=b), seed)
     kept = Counter(r["source"] for r in sifted.kept)
     assert kept["a"] == a or kept["b"] == b

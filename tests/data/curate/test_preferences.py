@@ -3,7 +3,7 @@ import random
 import pytest
 from pydantic import ValidationError
 
-from reckon.data.curate.preferences import Labels, Pairs
+from reckon.data.curate.preferences import Judgements, Labels, Pairs
 from tests.data.curate.rows import ids, row
 
 
@@ -66,6 +66,18 @@ def test_labels_say_whether_the_score_reaches_the_threshold() -> None:
     assert [(r["id"], r["response"], r["label"]) for r in sifted.kept] == [("a", "x", 1), ("b", "y", 0)]
     assert list(sifted.kept[0]) == ["id", "task", "question", "response", "label"]
     assert [(drop.row["id"], drop.why) for drop in sifted.dropped] == [("c", "no score")]
+
+
+def test_judgements_are_of_as_many_right_responses_as_wrong_ones() -> None:
+    rows = [
+        row(f"a-{n}", f"response {n}", score=score, gold="{}", reason="because", extracted=None)
+        for n, score in enumerate((1.0, 0.0, 0.0, 0.5, None))
+    ]
+    sifted = Judgements().apply(rows, seed=0)
+    assert [r["task"] for r in sifted.kept] == ["judge", "judge"]
+    assert [r["response"].split()[-2] for r in sifted.kept] == ["yes", "no"]
+    assert "response 0" in sifted.kept[0]["question"]
+    assert sorted(drop.why for drop in sifted.dropped) == ["more of its verdict", "more of its verdict", "no score"]
 
 
 def test_settings_that_make_no_sense() -> None:

@@ -32,7 +32,7 @@ TAIL = "<answer> ( 8 / 1 ) * 3 </answer>"
         ("3 + 4 = 7, 7 * 5 = 35, 检查： 3 + 4 = 7, 7 * 5 = 35, 对。", "3 + 4 = 7, 7 * 5 = 35."),
         # logic
         (
-            "Anna knight, Bert knave: Anna true, Bert true, no. hmm, Anna knave, Bert knight: Anna false, Bert true, yes.",
+            "Anna knight, Bert knave: Anna true, no. hmm, Anna knave, Bert knight: Anna false, Bert true, yes.",
             "Anna knave, Bert knight: Anna false, Bert true.",
         ),
         ("Anna knave: Anna 真, 不对。 Anna knight: Anna 真, 对。", "Anna knight: Anna 真。"),
@@ -53,7 +53,6 @@ def test_the_summary_is_the_attempt_that_worked(thought: str, summary: str) -> N
         (f"<think> yes. </think> {TAIL}", "no attempt succeeded"),
         (f"<think> 试试 </think> {TAIL}", "nothing to sum up"),
         (f"<think> </think> {TAIL}", "nothing to sum up"),
-        (f"<think> 8 * 3 = 24, yes. </think> so {TAIL}", "has a summary"),
         ("<think> 8 * 3 = 24, yes. </think> 24", "no answer"),
         (f"<think> 8 * 3 = 24, yes. {TAIL}", "unfinished thinking"),
         (f"<think> 8 * 3 = 24, yes. </think> {TAIL} {TAIL}", "several answers"),
@@ -62,6 +61,11 @@ def test_the_summary_is_the_attempt_that_worked(thought: str, summary: str) -> N
 def test_what_cannot_be_summed_up_is_dropped_with_the_reason(response: str, why: str) -> None:
     [dropped] = Summarise().apply([row("a", response)], seed=0).dropped
     assert dropped.why == why
+
+
+def test_a_response_with_a_summary_stays_as_it_is() -> None:
+    given = row("a", f"<think> 8 - 1 = 7, no. </think> 8 * 3 = 24. {TAIL}")
+    assert Summarise().apply([given], seed=0).kept == [given]
 
 
 def test_the_summaries_of_right_answers_in_the_micro_world_lead_to_them() -> None:

@@ -30,7 +30,7 @@ from reckon.data.curate.filters import (
     Score,
 )
 from reckon.data.curate.mixture import Limit, Mix
-from reckon.data.curate.preferences import Labels, Pairs
+from reckon.data.curate.preferences import Judgements, Labels, Pairs
 from reckon.data.curate.problems import Cap, Dedup, PassRate
 from reckon.data.curate.rewrite import DropThinking, Summarise
 
@@ -54,7 +54,8 @@ AnyOperation = Annotated[
     | Mix
     | Limit
     | Pairs
-    | Labels,
+    | Labels
+    | Judgements,
     Field(discriminator="kind"),
 ]
 
@@ -62,7 +63,7 @@ AnyOperation = Annotated[
 def _in_order(operations: tuple[AnyOperation, ...]) -> tuple[AnyOperation, ...]:
     chose = ""
     for number, operation in enumerate(operations, 1):
-        if isinstance(operation, Pairs | Labels) and number < len(operations):
+        if isinstance(operation, Pairs | Labels | Judgements) and number < len(operations):
             raise ValueError(f"{operation.kind} makes rows of another form, so it must be the last operation")
         if isinstance(operation, PassRate) and chose:
             raise ValueError(f"pass_rate must come before {chose}, or it counts what that has left")

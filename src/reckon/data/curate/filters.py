@@ -17,7 +17,7 @@ _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
 class Correct(Filter):
-    """Right answers: a score of at least 1 (DeepSeek-R1, arXiv 2501.12948, sec. 2.3)."""
+    """Right answers: a score of at least 1 (DeepSeek-R1, arXiv 2501.12948, sec. 2.3.3)."""
 
     kind: Literal["correct"] = "correct"
 

@@ -1,4 +1,4 @@
-"""From scored responses to what a reward model learns from: pairs, or labels. Either is the last operation."""
+"""From scored responses to what a reward model learns from: pairs, labels or judgements. Each is the last operation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from reckon.core.seeds import seed_for
 from reckon.core.store import Row
-from reckon.data.curate.base import Dropped, Operation, Sifted, by_problem, shuffled
+from reckon.data.curate.base import Dropped, Operation, Sifted, by_problem, is_right, keeping, shuffled
+from reckon.rollout.judge import judge_examples
 
 
 class Pairs(Operation):
@@ -33,22 +35,18 @@ class Pairs(Operation):
         return ("score", "tokens")
 
     def sift(self, rows: list[Row], seed: int) -> Sifted:
-        found: dict[tuple[str, str], list[Row]] = {}
+        groups = by_problem(rows)
+        found: dict[tuple[str, str], list[Row]] = {key: [] for key in groups}
         paired: set[str] = set()
         balance = 0
-        groups = by_problem(rows)
-        first_of = {group[0]["id"]: key for key, group in groups.items()}
-        for first in shuffled((group[0] for group in groups.values()), seed, self.kind):
-            key = first_of[first["id"]]
-            for _ in range(self.max):
-                free = [row for row in groups[key] if row["id"] not in paired]
-                pair = self._best(shuffled(free, seed, self.kind), balance)
-                if pair is None:
-                    break
+        for key in sorted(groups, key=lambda key: seed_for(seed, "curate", self.kind, *key)):
+            free = shuffled(groups[key], seed, self.kind)
+            while len(found[key]) < self.max and (pair := self._best(free, balance)):
+                found[key].append(_pair(*pair))
                 balance += pair[0]["tokens"] - pair[1]["tokens"]
                 paired |= {row["id"] for row in pair}
-                found.setdefault(key, []).append(_pair(*pair))
-        kept = [pair for key in groups for pair in found.get(key, ())]
+                free = [row for row in free if row["id"] not in paired]
+        kept = [pair for pairs in found.values() for pair in pairs]
         return Sifted(kept, [Dropped(row, "in no pair") for row in rows if row["id"] not in paired])
 
     def _best(self, rows: list[Row], balance: int) -> tuple[Row, Row] | None:
@@ -85,3 +83,24 @@ class Labels(Operation):
             [{name: row[name] for name in columns} | {"label": int(row["score"] >= self.threshold)} for row in rows],
             [],
         )
+
+
+class Judgements(Operation):
+    """Each response as a lesson for a chain-of-thought reward model: what the verifier found, and its verdict.
+
+    The question of such a row is :func:`reckon.rollout.judge.judge_question`. As many right responses as wrong ones are
+    kept, chosen at random, so that the judge learns no inclination.
+    """
+
+    kind: Literal["judgements"] = "judgements"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("score", "gold", "reason")
+
+    def sift(self, rows: list[Row], seed: int) -> Sifted:
+        sides = [[row for row in rows if is_right(row) == right] for right in (True, False)]
+        count = min(map(len, sides))
+        chosen = [row for side in sides for row in shuffled(side, seed, self.kind)[:count]]
+        taken = keeping(rows, chosen, "more of its verdict")
+        return Sifted(list(judge_examples(taken.kept)), taken.dropped)

@@ -58,7 +58,8 @@ class Summarise(_Rewrite):
     what follows the last of them. These words are left out, and so are words of reconsideration before an attempt, and
     what stands before a check ("check:", "检查："), which says it again.
 
-    A row is dropped if that leaves nothing, if there is no answer to put it before, or if something stands there.
+    A row is dropped if that leaves nothing, or if there is no answer to put it before. One where something stands there
+    already stays as it is.
     """
 
     kind: Literal["summarise"] = "summarise"
@@ -71,7 +72,7 @@ class Summarise(_Rewrite):
         before, _, rest = response.partition(END_THINK)
         between, _, end = rest.partition(ANSWER)
         if between.strip():
-            return None, "has a summary"
+            return response, ""
         summary, why = summary_of(thinking(response))
         return (f"{before}{END_THINK} {summary} {ANSWER}{end}", "") if summary else (None, why)
 

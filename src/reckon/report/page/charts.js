@@ -5,10 +5,10 @@ const MARGIN = { left: 48, right: 16, top: 10, bottom: 22 };
 const CHARTS_DRAWN = [];
 
 /**
- * Draw a chart: {title, says, axis, percent, log, zero, stacked, wide, cap, flags, series}, a series
+ * Draw a chart: {title, says, axis, group, percent, log, zero, stacked, wide, cap, flags, series}, a series
  * being {label, x, y, low, high, marks}.
- * axis names the x values ("step" unless given); charts of one axis share the crosshair. flags are x values to mark,
- * cap is the largest y shown.
+ * axis names the x values ("step" unless given); charts of one group (its axis unless given) share the crosshair.
+ * flags are x values to mark, cap is the largest y shown.
  */
 function addChart(parent, spec) {
   const legend = el("p", { class: "legend" });
@@ -32,9 +32,10 @@ function addChart(parent, spec) {
     legend.append(el("span", { class: `key s${i + 1}` }, swatch(series, i, spec.stacked), series.label + " ", value));
     return value;
   });
-  const chart = { spec: { axis: "step", ...spec }, svg, readouts, cursor: null, scale: null };
+  const axis = spec.axis ?? "step";
+  const chart = { spec: { group: axis, ...spec, axis }, svg, readouts, cursor: null, scale: null };
   svg.addEventListener("pointermove", (event) =>
-    pointAt(chart.scale.step(event.clientX - svg.getBoundingClientRect().left), chart.spec.axis),
+    pointAt(chart.scale.step(event.clientX - svg.getBoundingClientRect().left), chart.spec.group),
   );
   svg.addEventListener("pointerleave", () => pointAt(null));
   svg.addEventListener("focus", () => legend.setAttribute("aria-live", "polite"));
@@ -49,13 +50,13 @@ function addChart(parent, spec) {
 
 let POINTED = null;
 
-/** Read every chart of this axis at a step; null reads the last values and hides the crosshair. */
-function pointAt(step, axis) {
-  POINTED = step === null ? null : { step, axis };
+/** Read every chart of this group at a step; null reads the last values and hides the crosshair. */
+function pointAt(step, group) {
+  POINTED = step === null ? null : { step, group };
   CHARTS_DRAWN.forEach((chart) => readAt(chart, pointed(chart)));
 }
 
-const pointed = ({ spec }) => (POINTED?.axis === spec.axis ? POINTED.step : null);
+const pointed = ({ spec }) => (POINTED?.group === spec.group ? POINTED.step : null);
 
 function moveCursor(chart, event) {
   const xs = longest(chart.spec).x;
@@ -66,7 +67,7 @@ function moveCursor(chart, event) {
   if (event.key === "Escape") pointAt(null);
   if (to === undefined) return;
   event.preventDefault();
-  pointAt(xs[Math.min(xs.length - 1, Math.max(0, to))], chart.spec.axis);
+  pointAt(xs[Math.min(xs.length - 1, Math.max(0, to))], chart.spec.group);
 }
 
 function readAt({ spec, readouts, cursor, scale }, step) {

@@ -1,14 +1,14 @@
 /* Which curves the charts show: the columns of metrics.jsonl by training step, and the evaluations. */
 
-/** A series over training steps; null if the column holds nothing. */
-function steps(label, key) {
-  const y = DATA.metrics[key];
-  return y && y.some((value) => value !== null) ? { label, x: DATA.metrics.step, y } : null;
+/** A series over the training steps of a run or stage; null if the column holds nothing. */
+function steps(label, key, { metrics } = DATA) {
+  const y = metrics[key];
+  return y && y.some((value) => value !== null) ? { label, x: metrics.step, y } : null;
 }
 
 /** A series over evaluations, whose values are numbers or {value, low, high}; null if none has the key. */
-function evaluated(label, key) {
-  const rows = DATA.evals.filter((row) => row[key] !== null && row[key] !== undefined);
+function evaluated(label, key, { evals } = DATA) {
+  const rows = evals.filter((row) => row[key] !== null && row[key] !== undefined);
   if (!rows.length) return null;
   const series = { label, marks: true, x: rows.map((row) => row.step) };
   const values = rows.map((row) => row[key]);

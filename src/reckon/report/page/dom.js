@@ -68,6 +68,7 @@ function power(value) {
 
 function duration(seconds) {
   if (seconds === null) return "\u2013";
+  if (seconds < 10) return seconds.toFixed(1) + " s";
   const whole = Math.round(seconds);
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
   if (h) return `${h} h ${m} min`;

@@ -1,24 +1,11 @@
 /* The page: reads the data block and fills the sections of the template in order. */
 
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const section = (id) => document.getElementById(id);
-
 function masthead() {
   const { run, status, answer } = DATA;
-  const facts = [
+  const own = [
     ["recipe", run.recipe],
     ["model", run.model],
     ["task", run.task],
-    ["seed", run.seed],
-    ["status", status.says],
-    ["time", status.seconds === null ? null : duration(status.seconds)],
-    ["machine", [run.device, run.threads && `${run.threads} threads`].filter(Boolean).join(", ")],
-    [
-      "versions",
-      Object.entries(run.versions)
-        .map(([name, version]) => `${name} ${version}`)
-        .join(", "),
-    ],
   ];
   const found = DATA.findings.filter((finding) => finding.state === "found");
   add(
@@ -37,42 +24,16 @@ function masthead() {
           ": " + found.map((finding) => finding.name.toLowerCase()).join(", ") + ".",
         )
       : null,
-    el(
-      "dl",
-      { class: "facts" },
-      ...facts
-        .filter(([, value]) => value)
-        .map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
-    ),
+    facts([...own, ...machine(DATA)]),
   );
-  const links = [
+  contents([
     ["learning", "Charts"],
     ["pairs", "Before and after"],
     ["evals", "Evaluations"],
     ["rollouts", "Rollouts"],
     ["findings", "Findings"],
     ["rerun", "Rerun"],
-  ];
-  section("contents").append(...links.map(([id, name]) => el("a", { href: "#" + id }, name)));
-}
-
-/** What the reader must know before believing the rest. */
-function incomplete(status) {
-  const lines = DATA.notes.slice(0, 12);
-  if (DATA.notes.length > 12) lines.push(`${DATA.notes.length - 12} more notes of this kind.`);
-  if (status.state !== "done")
-    lines.unshift(
-      `This run is not complete: ${status.says}.` +
-        (status.last ? ` It last wrote something at ${clock(status.last)}.` : ""),
-    );
-  if (status.error) lines.push(status.error);
-  return lines.length
-    ? el("div", { class: "incomplete", role: "note" }, ...lines.map((line) => el("p", {}, line)))
-    : null;
-}
-
-function clock(seconds) {
-  return new Date(1000 * seconds).toISOString().slice(0, 19).replace("T", " ") + " UTC";
+  ]);
 }
 
 function keyFigures() {
@@ -87,19 +48,7 @@ function keyFigures() {
           ? signed(100 * (after / before - 1), 0) + "%"
           : signed(after - before);
       const format = share ? percent : figure;
-      return el(
-        "div",
-        {},
-        el("dt", {}, label),
-        el(
-          "dd",
-          {},
-          el("span", { class: "was" }, format(before)),
-          el("span", { class: "to" }, " \u2192 "),
-          el("span", { class: "is" }, format(after)),
-          el("small", {}, change),
-        ),
-      );
+      return keyFigure(label, format(before), format(after), change);
     }),
   );
 }
@@ -162,26 +111,7 @@ function beforeAndAfter() {
   show(first);
 }
 
-/** Text with the counted self-check words marked. */
-function marked(text) {
-  const latin = DATA.self_checks.latin.map((word) => word.replaceAll(" ", " +")).join("|");
-  const words = new RegExp(`((?<![a-z])(?:${latin})(?![a-z])|${DATA.self_checks.han.join("|")})`, "i");
-  return text.split(words).map((part, i) => (i % 2 ? el("mark", {}, part) : part));
-}
-
 function pairView({ question, before, after }) {
-  const side = (name, answer) =>
-    el(
-      "div",
-      { class: "side" },
-      el("p", { class: "head" }, el("span", {}, name), verdict(answer), el("span", {}, `${answer.tokens} tokens`)),
-      el(
-        "pre",
-        { dir: "auto" },
-        el("span", { class: "thinking" }, ...marked(answer.thinking)),
-        answer.answer || el("em", {}, " (no answer)"),
-      ),
-    );
   return el(
     "article",
     { class: "pair" },
@@ -224,18 +154,11 @@ function tableOfEvaluations(rows) {
     ["not judged", (row) => [row.absent ?? "\u2013"]],
     ["KL to base", (row) => [figure(row.kl_base)]],
   ].filter(([name]) => name);
-  const head = columns.map(([name]) => el("th", { scope: "col" }, name));
-  const body = rows.map((row) => el("tr", {}, ...columns.map(([, cell]) => el("td", {}, ...cell(row)))));
-  return el(
-    "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of evaluations" },
-    el(
-      "table",
-      {},
-      el("caption", {}, `${problems} problems \u00d7 ${samples} samples each`),
-      el("thead", {}, el("tr", {}, ...head)),
-      el("tbody", {}, ...body),
-    ),
+  return dataTable(
+    "Table of evaluations",
+    `${problems} problems \u00d7 ${samples} samples each`,
+    columns.map(([name]) => name),
+    rows.map((row) => columns.map(([, cell]) => cell(row))),
   );
 }
 
@@ -262,48 +185,7 @@ function findings() {
         ),
       ),
     ),
-    DATA.warnings.length
-      ? el(
-          "details",
-          {},
-          el("summary", {}, `Warnings logged during the run (${DATA.warnings.length})`),
-          el("ul", {}, ...DATA.warnings.map(({ step, says }) => el("li", {}, `step ${step ?? "?"}: ${says}`))),
-        )
-      : null,
-  );
-}
-
-function rerun() {
-  const { command, config, lineage } = DATA.rerun;
-  const flat = (value, path = "") =>
-    value !== null && typeof value === "object"
-      ? Object.entries(value).flatMap(([key, inner]) => flat(inner, path ? `${path}.${key}` : key))
-      : [[path, value]];
-  add(
-    section("rerun"),
-    ...heading("rerun", "How to rerun", null),
-    el("pre", { class: "command" }, command),
-    el(
-      "p",
-      { class: "note" },
-      "With the same --out this continues the run, or finds it finished; with another it makes it again.",
-    ),
-    config ? el("details", {}, el("summary", {}, "Resolved configuration (run.yaml)"), el("pre", {}, config)) : null,
-    ...lineage.map((stage) =>
-      el(
-        "details",
-        {},
-        el("summary", {}, `Lineage of stage ${stage.name ?? "?"}: digests of inputs and outputs`),
-        el(
-          "dl",
-          { class: "digests" },
-          ...flat(stage)
-            .filter(([, value]) => value !== null)
-            .map(([key, value]) => el("div", {}, el("dt", {}, key), el("dd", {}, value))),
-        ),
-      ),
-    ),
-    el("p", { class: "note" }, `Written ${clock(DATA.built)}. This page is one file and loads nothing from anywhere.`),
+    warningList(),
   );
 }
 
@@ -316,11 +198,4 @@ const PARTS = {
   findings,
   rerun,
 };
-for (const [id, drawPart] of Object.entries(PARTS)) {
-  try {
-    drawPart();
-  } catch (error) {
-    console.error(error);
-    section(id).append(el("p", { class: "incomplete" }, `This part could not be drawn: ${error.message}`));
-  }
-}
+drawParts(PARTS);

@@ -1,6 +1,5 @@
 /* The rollout viewer: one step at a time, its groups below each other, a group's samples side by side. */
 
-const KINDS = { right: "right", wrong: "wrong", absent: "not judged" };
 const VIEW = { at: 0, filter: "all", colour: "advantage", search: "" };
 
 function rolloutViewer() {
@@ -179,17 +178,6 @@ function sampleView(sample, pieces) {
   );
   card.style.setProperty("--weight", Math.min(1, 0.25 + Math.abs(sample.advantage || 0) / 2));
   return card;
-}
-
-/** The verdict as a sign and words; colour only repeats it. */
-function verdict({ kind, reason, finish }) {
-  const sign = { right: "\u2713", wrong: "\u2717", absent: "?" }[kind];
-  const said = reason && reason !== KINDS[kind] && !(kind === "right" && reason === "correct") ? `: ${reason}` : "";
-  return el(
-    "span",
-    { class: `verdict ${kind}` },
-    `${sign} ${KINDS[kind]}${said}${finish === "length" ? ", truncated" : ""}`,
-  );
 }
 
 function tokens(sample, pieces) {
