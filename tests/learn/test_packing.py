@@ -15,12 +15,14 @@ Rollouts = Callable[..., list[Rollout]]
 Model = Callable[..., Any]
 
 
-def test_a_layout_holds_each_prompt_once_and_each_token_in_its_place(make_rollouts: Rollouts) -> None:
+def test_a_layout_holds_each_prefix_once_and_each_token_in_its_place(make_rollouts: Rollouts) -> None:
     batch = Batch.of(make_rollouts(groups=3, samples=4))
+    batch.responses[1] = [*batch.responses[0][:-1], 7, 8]
+    batch.responses[2] = list(batch.responses[0])
     layout = Layout.of(batch)
-    prompts = {tuple(prompt) for prompt in batch.prompts}
-    assert len(layout.ids_M) == sum(map(len, prompts)) + sum(map(len, batch.responses))
-    sequences = [prompt + response for prompt, response in zip(batch.prompts, batch.responses, strict=True)]
+    # The last token predicts nothing.
+    sequences = [prompt + response[:-1] for prompt, response in zip(batch.prompts, batch.responses, strict=True)]
+    assert len(layout.ids_M) == len({tuple(s[:length]) for s in sequences for length in range(1, len(s) + 1)})
     lines = [line.tolist() for block in layout.spread(layout.ids_M) for line in block]
     assert sorted(sequences) == sorted(
         next(s for s in sequences if s == line[: len(s)] and len(s) == length)

@@ -243,12 +243,13 @@ def test_prompts_and_pads_carry_no_loss_and_the_end_of_text_does(method: str, mo
             return padded(decoder, layout)
 
     gradients(model, batch, algorithm, 100_000, layout)
-    bounds = {(*p, *r): len(p) for p, r in zip(batch.prompts, batch.responses, strict=True)}
+    # The last token predicts nothing and is not computed.
+    bounds = {(*p, *r[:-1]): len(p) for p, r in zip(batch.prompts, batch.responses, strict=True)}
     ends = pads = 0
     for ids_KT, hidden_KTD in seen:
         for ids_T, grad_T in zip(ids_KT.tolist(), hidden_KTD.grad.abs().sum(-1), strict=True):
             text = max((text for text in bounds if text == tuple(ids_T[: len(text)])), key=len)
-            first, last = bounds[text] - 1, len(text) - 2
+            first, last = bounds[text] - 1, len(text) - 1
             assert torch.count_nonzero(grad_T[:first]) == 0, "a prompt's logits"
             assert torch.count_nonzero(grad_T[last + 1 :]) == 0, "a pad's logits, or those after the end"
             ends, pads = ends + int(grad_T[last] != 0), pads + len(ids_T) - len(text)

@@ -1,9 +1,9 @@
-"""One forward pass over sequences of unequal lengths, without padding and with every prompt computed once.
+"""One forward pass over sequences of unequal lengths, without padding and with every prefix computed once.
 
-All tokens of a micro-batch lie end to end in one row of M tokens; the samples of a group share the tokens of their
-prompt. Everything in a transformer but attention works on single tokens, so it sees that row. For attention alone
-the row is spread out into blocks of sequences of similar length, padded on the right, where the plain causal kernel
-applies and no mask is built::
+All tokens of a micro-batch lie end to end in one row of M tokens; sequences that begin alike, as the samples of a
+prompt do, share the tokens of their beginning. A last token predicts nothing and is left out. Everything in a
+transformer but attention works on single tokens, so it sees that row. For attention alone the row is spread out into
+blocks of sequences of similar length, padded on the right, where the plain causal kernel applies and no mask is built::
 
     row     p p p a a b b b b | q q c c c                   prompt p with responses a and b, prompt q with response c
     block   p p p a a . .   block   q q c c c               (also: p p p b b b b in the block of a)
@@ -59,18 +59,19 @@ class Layout:
         ids: list[int] = []
         positions: list[int] = []
         before: list[int] = []
-        rows: list[np.ndarray] = []
-        prompts: dict[tuple[int, ...], int] = {}
+        rows: list[list[int]] = []
+        # A prefix is known by the place of its last token but one, and its last token.
+        known: dict[tuple[int, int], int] = {}
         for prompt, response in zip(batch.prompts, batch.responses, strict=True):
-            start = prompts.setdefault(tuple(prompt), len(ids))
-            if start == len(ids):
-                ids += prompt
-                positions += range(len(prompt))
-            first = len(ids)
-            ids += response
-            positions += range(len(prompt), len(prompt) + len(response))
-            before += [start + len(prompt) - 1, *range(first, first + len(response) - 1)]
-            rows.append(np.r_[start : start + len(prompt), first : first + len(response)])
+            row, place = [], -1
+            for position, token in enumerate((*prompt, *response[:-1])):
+                place = known.setdefault((place, token), len(ids))
+                if place == len(ids):
+                    ids.append(token)
+                    positions.append(position)
+                row.append(place)
+            before += row[len(prompt) - 1 :]
+            rows.append(row)
         width_N = np.array([len(row) for row in rows])
         order_N = np.argsort(-width_N, kind="stable")
         shapes: list[tuple[int, int]] = []
