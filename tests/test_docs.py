@@ -15,8 +15,9 @@ from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
 from reckon.cli import app
-from reckon.run.kinds import PretrainRecipe, RLRecipe
-from reckon.run.recipe import read_recipe
+from reckon.run.kinds import KINDS, Recipe, RLRecipe, TaskRecipe, TrainRecipe
+from reckon.run.recipe import makes, read_recipe, stages_of
+from reckon.run.shipped import recipe_names, recipe_path
 from reckon.stages.metrics import rollout_metrics, update_metrics
 from reckon.tasks.check import check_task
 from reckon.tasks.countdown import CountdownTask
@@ -123,11 +124,20 @@ def test_the_recipes_that_the_docs_run_are_valid(here: Path) -> None:
         read_recipe(name, settings)
 
 
-@pytest.mark.parametrize(("folder", "recipe"), [("quickstart", "r1-zero"), ("micro-base", "micro-base")])
-def test_the_checkpoints_that_the_docs_name_are_the_last_ones(folder: str, recipe: str) -> None:
-    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    steps = set(re.findall(rf"runs/{folder}/stages/01-train/checkpoint/step-(\d+)", text))
-    assert steps == {f"{read_recipe(recipe, []).steps:06d}"}
+RUNS = {name: name for name in recipe_names()} | {"quickstart": "r1-zero"}
+"""The recipe of each run directory that the docs name, which is called like its recipe unless --out says otherwise."""
+
+
+def test_the_checkpoints_that_are_named_are_the_last_ones_of_their_stages() -> None:
+    files = [*PAGES, *map(recipe_path, recipe_names())]
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    found = set(re.findall(r"runs/([\w-]+)/stages/(\d+)-([\w-]+)/checkpoint/step-(\d+)", text))
+    checkpoints = {row for row in found if row[0] in RUNS}
+    assert {run for run, *_ in checkpoints} >= {"quickstart", "micro-base", "r1"}
+    for run, number, name, step in checkpoints:
+        stages: dict[str, Any] = stages_of(read_recipe(RUNS[run], []))
+        assert list(stages)[int(number) - 1] == name
+        assert stages[name].steps == int(step)
 
 
 def test_the_example_is_one_example_of_at_most_15_lines() -> None:
@@ -172,16 +182,18 @@ def test_every_page_is_in_the_index() -> None:
 def settings_of(model: type[BaseModel], prefix: str = "", given: BaseModel | None = None) -> Iterator[tuple[str, str]]:
     """Every setting of a config model and its sections by dotted path, with its default as the docs write it.
 
-    A section that may be unset is a setting too. ``given`` holds the defaults where they are not the class's own.
+    A section that may be unset is a setting too, and so is one of sections by kind of task, which stands as ``TASK``.
+    ``given`` holds the defaults where they are not the class's own.
     """
     for name, field in model.model_fields.items():
         default = field.default if given is None else getattr(given, name)
         members = [field.annotation, *get_args(field.annotation)]
         sections = [part for part in members if isinstance(part, type) and issubclass(part, BaseModel)]
-        if not sections or default is None:
+        if not sections or default in (None, {}):
             yield prefix + name, shown(default)
+        inner = f"{prefix}{name}.TASK." if default == {} else f"{prefix}{name}."
         for section in sections:
-            yield from settings_of(section, f"{prefix}{name}.", default if isinstance(default, section) else None)
+            yield from settings_of(section, inner, default if isinstance(default, section) else None)
 
 
 def shown(value: Any) -> str:
@@ -197,14 +209,27 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
-def table_of(page: str) -> set[tuple[str, str]]:
-    """Setting and default of every row of the tables of a page; kinds of a section may share a setting's name."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    return set(re.findall(r"^\| `([\w.]+)` \| ([^|]+) \|", text, re.MULTILINE))
+def table_of(page: str, *sections: str) -> set[tuple[str, str]]:
+    """Setting and default of every row of the tables of a page, or of some of its sections, by how their titles end.
+
+    Kinds of a part of a recipe may share a setting's name.
+    """
+    parts = re.split(r"^## ", (ROOT / "docs" / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    chosen = [part for part in parts if not sections or part.partition("\n")[0].endswith(sections)]
+    return {row for part in chosen for row in re.findall(r"^\| `([\w.]+)` \| ([^|]+) \|", part, re.MULTILINE)}
 
 
-def test_the_settings_of_recipes_are_documented_with_their_defaults_and_no_others() -> None:
-    assert table_of("recipes.md") == {row for recipe in (RLRecipe, PretrainRecipe) for row in settings_of(recipe)}
+def kind_of(recipe: type[Recipe]) -> str:
+    [kind] = get_args(recipe.model_fields["kind"].annotation)
+    return str(kind)
+
+
+@pytest.mark.parametrize("recipe", KINDS, ids=kind_of)
+def test_the_settings_of_every_kind_are_documented_with_their_defaults_and_no_others(recipe: type[Recipe]) -> None:
+    shared = {Recipe: "Every recipe", TrainRecipe: "Training", TaskRecipe: "Training on a task", RLRecipe: "The algorithm"}
+    sections = [title for kind, title in shared.items() if issubclass(recipe, kind)]
+    documented = table_of("recipes.md", f"`kind: {kind_of(recipe)}`", *sections)
+    assert documented == set(settings_of(recipe))
 
 
 ALGORITHMS = get_args(RLRecipe.model_fields["algorithm"].annotation)
@@ -215,16 +240,31 @@ def test_every_documented_default_of_an_algorithm_can_be_set(algorithm: type[Bas
     assert set_defaults("r1-zero", settings_of(algorithm, "algorithm.")) > 3
 
 
-@pytest.mark.parametrize(("recipe", "model"), [("r1-zero", RLRecipe), ("micro-base", PretrainRecipe)])
-def test_every_documented_default_can_be_set(recipe: str, model: type[BaseModel]) -> None:
-    rows = [row for row in settings_of(model) if not row[0].startswith("algorithm.")]
-    assert set_defaults(recipe, rows) > 20
+REQUIRED = {
+    "task": "{kind: countdown}",
+    "tasks": "{one: {kind: countdown}}",
+    "model": "micro",
+    "models": "[micro, micro-world]",
+    "data": "[rows.jsonl]",
+    "operations": "[{kind: correct}]",
+    "steps": "1",
+    "problems": "1",
+}
+
+
+@pytest.mark.parametrize("recipe", KINDS, ids=kind_of)
+def test_every_documented_default_can_be_set(recipe: type[Recipe], tmp_path: Path) -> None:
+    rows = [row for row in settings_of(recipe) if not row[0].startswith("algorithm.")]
+    needed = [f"{name}: {REQUIRED[name]}\n" for name, default in rows if default == "required" and name in REQUIRED]
+    path = tmp_path / "least.yaml"
+    path.write_text(f"kind: {kind_of(recipe)}\n{''.join(needed)}", encoding="utf-8")
+    assert set_defaults(str(path), rows) > 5
 
 
 def set_defaults(recipe: str, rows: Iterable[tuple[str, str]]) -> int:
-    """Set what has a default, outside sections that are unset by default; returns how many."""
+    """Set what has a default, outside sections that are unset or empty by default; returns how many."""
     settings = dict(rows)
-    unset = tuple(f"{path}." for path, default in settings.items() if default == "none")
+    unset = tuple(f"{path}." for path, default in settings.items() if default in ("none", "{}"))
     given = [
         f"{path}={default}"
         for path, default in settings.items()
@@ -232,6 +272,24 @@ def set_defaults(recipe: str, rows: Iterable[tuple[str, str]]) -> int:
     ]
     read_recipe(recipe, given)
     return len(given)
+
+
+STAGE_ROW = re.compile(r"^\| (\d+) `([\w-]+)` \| `(\w+)` \| ([^|]*) \| ([^|]*) \| (\w+) \|", re.MULTILINE)
+
+
+def test_the_stages_of_r1_are_documented_as_its_recipe_has_them() -> None:
+    def named_as(names: Iterable[str]) -> str:
+        return ", ".join(f"`{name}`" for name in names)
+
+    recipe = []
+    for number, (name, stage) in enumerate(stages_of(read_recipe("r1", [])).items(), 1):
+        sources = stage.sources()
+        starts = [source for setting, source in sources.items() if setting.startswith("model")]
+        reads = [source for setting, source in sources.items() if not setting.startswith("model")]
+        kind = stage.model_dump()["kind"]
+        recipe.append((str(number), name, kind, named_as(starts), named_as(reads), makes(stage)))
+    text = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
+    assert [tuple(map(str.strip, row)) for row in STAGE_ROW.findall(text)] == recipe
 
 
 def test_the_settings_of_the_tasks_are_documented_with_their_defaults() -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from reckon.algorithms.policy_gradient import PolicyGradient
 from reckon.cli import app
 from reckon.core.errors import ConfigError
+from reckon.run.kinds import RLRecipe
 from reckon.run.recipe import read_recipe
-from reckon.run.shipped import method_names, recipe_names
+from reckon.run.shipped import method_names, method_path, recipe_names, recipe_path
 
 run = CliRunner().invoke
 
@@ -34,3 +36,11 @@ def test_a_method_is_not_copied_as_if_it_could_be_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="write `preset: dapo` in it"):
         run(app, ["recipes", "copy", "dapo", str(tmp_path / "mine.yaml")], catch_exceptions=False)
     assert not (tmp_path / "mine.yaml").exists()
+
+
+def test_a_method_is_found_beside_a_recipe_of_its_name() -> None:
+    assert recipe_path("r1") != recipe_path("methods/r1") == method_path("r1")
+    recipe = read_recipe("r1-zero", ["preset=r1"])
+    assert isinstance(recipe, RLRecipe)
+    assert isinstance(recipe.algorithm, PolicyGradient)
+    assert recipe.algorithm.clip_high == 10

@@ -30,3 +30,17 @@ def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
     row = json.loads(path.read_text(), parse_constant=refuse)
     assert row["loss"] is None
     assert row["nested"] == {"max": [None, 1.5]}
+
+
+def test_the_log_of_a_stage_sees_and_forgets_only_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    run, first, second = EventLog(path), EventLog(path, "first"), EventLog(path, "second")
+    assert first.rows() == []
+    first.forget(lambda row: False)
+    run.emit("run_start", 0)
+    first.emit("eval", 0)
+    first.emit("eval", 2)
+    second.emit("eval", 2)
+    assert [(row["stage"], row["step"]) for row in first.rows()] == [("first", 0), ("first", 2)]
+    first.forget(lambda row: row["step"] == 0)
+    assert [(row.get("stage"), row["step"]) for row in read_jsonl(path)] == [(None, 0), ("first", 0), ("second", 2)]

@@ -10,7 +10,7 @@ import pytest
 
 from reckon.run.kinds import RLRecipe
 from reckon.run.recipe import read_recipe
-from reckon.run.shipped import method_names, recipe_path
+from reckon.run.shipped import method_names, method_path
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "methods"
@@ -61,7 +61,7 @@ def test_the_loss_is_the_first_thing_after_the_introduction(method: str) -> None
 
 @methods
 def test_the_preset_on_the_page_is_the_preset(method: str) -> None:
-    assert blocks(text_of(method), "yaml") == [recipe_path(method).read_text(encoding="utf-8")]
+    assert blocks(text_of(method), "yaml") == [method_path(method).read_text(encoding="utf-8")]
 
 
 def headings(page: Path) -> set[str]:

@@ -79,3 +79,20 @@ def test_bad_templates(template: str, message: str) -> None:
 def test_a_response_keeps_its_spaces_and_loses_the_end(tokenizer: PreTrainedTokenizerFast) -> None:
     text = " 8 , no . wait 不对"
     assert response_text([*tokenizer(text)["input_ids"], 0], tokenizer) == text
+
+
+def test_worked_examples_stand_before_the_question(tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = PromptTemplate("micro").render_after([("1?", " one"), ("2?", " two")], "3?", tokenizer)
+    assert ids[0] == 0
+    assert tokenizer.decode(ids[1:]) == "User: 1?\nAssistant: one\n\nUser: 2?\nAssistant: two\n\nUser: 3?\nAssistant:"
+    assert (
+        PromptTemplate("micro").render_after([], "3?", tokenizer) == PromptTemplate("micro").render("3?", tokenizer)[1]
+    )
+
+
+def test_worked_examples_are_earlier_turns_of_a_chat(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(ConfigError, match="no chat template"):
+        PromptTemplate("chat").render_after([("1?", "one")], "2?", tokenizer)
+    tokenizer.chat_template = CHAT
+    ids = PromptTemplate("chat").render_after([("1?", "one")], "2?", tokenizer)
+    assert tokenizer.decode(ids) == "<|user|>1?<|assistant|>one<|user|>2?<|assistant|>"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,9 @@ def test_a_pipeline_that_stopped_says_where(run: Path) -> None:
     (run / "stages" / "04-cold-sft" / "manifest.json").unlink()
     rows = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     kept = [row for row in rows if row.get("stage") not in ("judge",) and row["event"] != "run_end"]
-    kept.append({"event": "run_end", "step": 2, "time": kept[-1]["time"], "status": "crashed", "error": "MemoryError: "})
+    kept.append(
+        {"event": "run_end", "step": 2, "time": kept[-1]["time"], "status": "crashed", "error": "MemoryError: "}
+    )
     (run / "events.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
     data = shown(run)
     expected = dict.fromkeys(("zero", "zero-samples", "cold"), "finished") | {"cold-sft": "stopped"}
@@ -175,7 +176,9 @@ def test_a_run_with_nothing_but_its_recipe(run: Path, tmp_path: Path) -> None:
 def test_hostile_text_stays_text(run: Path) -> None:
     path = run / "stages" / SAMPLES / "samples.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    hostile = [row | {"response": text, "task": text, "question": text} for row, text in zip(rows, HOSTILE, strict=False)]
+    hostile = [
+        row | {"response": text, "task": text, "question": text} for row, text in zip(rows, HOSTILE, strict=False)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in hostile))
     page = build_report(run).read_text(encoding="utf-8")
     tags = re.findall(r"<\s*/?\s*script\b[^>]*>", page)
@@ -254,29 +257,28 @@ def test_the_headline(table: list[dict[str, Any]], word: str, says: str) -> None
     assert says in answer["says"]
 
 
-def test_a_stage_stands_after_what_it_reads_and_no_two_in_one_place() -> None:
+def test_a_stage_stands_after_what_it_reads_and_what_comes_from_afar_has_a_track() -> None:
     graph = layout({"a": [], "b": ["a"], "c": ["b"], "d": ["a", "c"], "e": ["a"]})
-    columns = {cell["stage"]: cell["column"] for cell in graph["cells"] if not cell["passing"]}
-    assert columns == {"a": 0, "b": 1, "c": 2, "d": 3, "e": 1}
-    # The line from a to d passes the columns of b and c once each; e branches off at a.
-    passing = [(cell["stage"], cell["column"]) for cell in graph["cells"] if cell["passing"]]
-    assert passing == [("a", 1), ("a", 2)]
-    places = [(cell["column"], cell["lane"]) for cell in graph["cells"]]
-    assert len(set(places)) == len(places)
-    ends = [(graph["cells"][start]["column"], graph["cells"][end]["column"]) for start, end in graph["lines"]]
-    assert all(end == start + 1 for start, end in ends)
+    places = {node["stage"]: (node["column"], node["lane"]) for node in graph["nodes"]}
+    assert [places[stage][0] for stage in "abcde"] == [0, 1, 2, 3, 1]
+    assert len(set(places.values())) == 5
+    assert graph["lines"] == [("a", "b"), ("b", "c"), ("c", "d"), ("a", "e")]
+    assert graph["trunks"] == [{"stage": "a", "track": 0, "readers": ["d"]}]
 
 
-def crossings(graph: dict[str, Any]) -> int:
-    cells, lines = graph["cells"], graph["lines"]
-    place: Callable[[int], int] = lambda cell: cells[cell]["lane"]  # noqa: E731
-    pairs = [(one, two) for one in lines for two in lines if cells[one[0]]["column"] == cells[two[0]]["column"]]
-    return sum(place(a) < place(c) and place(b) > place(d) for (a, b), (c, d) in pairs)
+def test_lines_on_one_track_are_never_beside_each_other() -> None:
+    # a to c and c to e follow each other; a's line and b's run side by side.
+    chain = {"a": [], "b": ["a"], "c": ["b", "a"], "d": ["c"], "e": ["d", "c"]}
+    assert {trunk["stage"]: trunk["track"] for trunk in layout(chain)["trunks"]} == {"a": 0, "c": 0}
+    chain = {"a": [], "b": ["a"], "c": ["b"], "d": ["c", "a", "b"]}
+    assert {trunk["stage"]: trunk["track"] for trunk in layout(chain)["trunks"]} == {"b": 0, "a": 1}
 
 
 def test_lines_that_need_not_cross_do_not() -> None:
-    assert crossings(layout({"a": [], "b": [], "c": [], "x": ["c"], "y": ["b"], "z": ["a"]})) == 0
+    graph = layout({"a": [], "b": [], "c": [], "x": ["c"], "y": ["b"], "z": ["a"]})
+    lanes = {node["stage"]: node["lane"] for node in graph["nodes"]}
+    assert [lanes[stage] for stage in "abc"] == [lanes[stage] for stage in "zyx"]
 
 
 def test_nothing_has_no_columns() -> None:
-    assert layout({}) == {"columns": 0, "cells": [], "lines": []}
+    assert layout({}) == {"columns": 0, "tracks": 0, "nodes": [], "lines": [], "trunks": []}

@@ -435,3 +435,29 @@ def test_a_task_without_gold_responses_cannot_be_rationalised(scripted: Make) ->
 def test_impossible_combinations(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         config(**settings)
+
+
+# ---------------------------------------------------------------------------------------------- reward models
+
+
+class Lengths:
+    """A reward model that likes long responses, and cannot say of a broken one."""
+
+    def score(self, rollouts: Sequence[Rollout]) -> list[float | None]:
+        return [None if BROKEN in rollout.response else float(len(rollout.response)) for rollout in rollouts]
+
+
+def test_a_reward_model_pays_in_the_place_of_the_verifier(scripted: Make) -> None:
+    def rule(prompt: str, request: Request) -> str:
+        return (RIGHT, "a long one", BROKEN)[request.id % 3]
+
+    spec = RewardSpec(format=0.0, model=0.5)
+    source = Rollouts(scripted(rule), config(1, 3), spec, seed=0, scorers={"say": Lengths()})
+    rollouts = source.collect(1, go).rollouts
+    assert [rollout.reward for rollout in rollouts] == [1.5, 5.0, None]
+    assert [set(rollout.parts) for rollout in rollouts] == [{"model", "format"}, {"model", "format"}, set()]
+
+
+def test_a_reward_model_has_no_say_in_other_tasks(scripted: Make) -> None:
+    source = Rollouts(scripted(always(WRONG)), config(2, 1), ACCURACY, seed=0, scorers={"other": Lengths()})
+    assert [rollout.reward for rollout in source.collect(1, go).rollouts] == [0.0, 0.0]

@@ -23,11 +23,11 @@ from reckon.core.store import read_jsonl
 from reckon.learn.forward import Policy
 from reckon.learn.learner import Learner, OptimConfig
 from reckon.learn.packing import padded
-from reckon.run.progress import Lines
 from reckon.run.kinds import RLRecipe
+from reckon.run.progress import Lines
 from reckon.run.recipe import read_recipe
-from reckon.run.shipped import method_names
 from reckon.run.runner import Run
+from reckon.run.shipped import method_names
 from tests.run.replay import ROLES, Replay
 
 GOLDEN = Path(__file__).parent / "golden" / "methods.json"

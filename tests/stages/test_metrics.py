@@ -76,7 +76,7 @@ def test_a_part_that_some_rollouts_lack_is_a_mean_over_the_others() -> None:
 def test_of_nothing_there_is_no_mean() -> None:
     row = rollout_metrics([])
     assert {name for name, value in row.items() if value is not None} == {
-        "parts", "spread", "absent", "sequences", "generated_tokens",
+        "parts", "tasks", "spread", "absent", "sequences", "generated_tokens",
     }  # fmt: skip
 
 
@@ -96,3 +96,13 @@ def test_updates_become_one_row() -> None:
 def test_a_step_without_updates_has_a_row() -> None:
     row = update_metrics([{}])
     assert (row["loss"], row["lr"], row["skipped"], row["update_tokens"]) == (None, None, False, 0)
+
+
+def test_of_several_tasks_each_has_its_own_figures() -> None:
+    def judged(task: str, problem: str, score: float) -> Rollout:
+        return replace(rollout(problem, score), task=task)
+
+    rows = [judged("sums", "a", 1.0), judged("sums", "a", 0.0), judged("puzzles", "b", 1.0)]
+    tasks = rollout_metrics(rows)["tasks"]
+    assert {kind: figures["accuracy"] for kind, figures in tasks.items()} == {"sums": 0.5, "puzzles": 1.0}
+    assert rollout_metrics(rows[:2])["tasks"] == {}

@@ -19,13 +19,11 @@ def listing(
     """List the shipped recipes and the methods that ``preset`` names, with the first sentence of their comments."""
     if context.invoked_subcommand is not None:
         return
-    from reckon.run.shipped import method_names, recipe_names, recipe_path
+    from reckon.run.shipped import method_names, method_path, recipe_names, recipe_path
 
-    kinds = {"recipe": recipe_names(), "method": method_names()}
+    kinds = (("recipe", recipe_names(), recipe_path), ("method", method_names(), method_path))
     rows = [
-        {"name": name, "kind": kind, "about": _about(recipe_path(name))}
-        for kind, names in kinds.items()
-        for name in names
+        {"name": name, "kind": kind, "about": _about(path_of(name))} for kind, names, path_of in kinds for name in names
     ]
     if as_json:
         typer.echo(json.dumps(rows))
@@ -40,8 +38,8 @@ def listing(
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A shipped recipe.")]) -> None:
-    """Print a recipe."""
+def show(name: Annotated[str, typer.Argument(help="A shipped recipe or method; methods/r1 is the method.")]) -> None:
+    """Print a recipe or a method."""
     from reckon.run.shipped import recipe_path
 
     typer.echo(recipe_path(name).read_text(), nl=False)
@@ -55,9 +53,9 @@ def copy(
     """Copy a recipe to a file of your own."""
     from reckon.core.errors import ConfigError
     from reckon.core.store import write_text
-    from reckon.run.shipped import method_names, recipe_path
+    from reckon.run.shipped import method_names, recipe_names, recipe_path
 
-    if name in method_names():
+    if name in method_names() and name not in recipe_names():
         fix = f"Copy a recipe, and write `preset: {name}` in it"
         raise ConfigError(f"{name} is a method: a part of a recipe, not one to run", fix=fix)
     target = to or Path(f"{name}.yaml")

@@ -95,7 +95,7 @@ class Reward:
         self._decode = decode_for(model.base_model)
 
     def __call__(self, batch: Batch) -> Outputs:
-        layout = Layout.of(batch, self.model.device)
+        layout = Layout.of(batch, self.model.device, whole=True)
         hidden_ND = self._decode(self.model.base_model, layout).index_select(0, layout.last_N)
         return Outputs(score_N=_precise(self.model.score(hidden_ND)[:, 0]))
 

@@ -40,7 +40,7 @@ class Layout:
     Attributes:
         ids_M, position_M: the tokens of the row, and their place in their own sequences.
         before_S: the place in the row of the token before each response token.
-        last_N: the place in the row of each sequence's last token.
+        last_N: the place in the row of each sequence's last token that is there.
         shapes: (sequences, width) of each block.
         cells_C: for each cell of each block, its token's place in the row; pads repeat some token.
         read_M: a cell that holds each token of the row.
@@ -55,7 +55,8 @@ class Layout:
     read_M: Tensor
 
     @classmethod
-    def of(cls, batch: Batch, device: torch.device | str = "cpu") -> Layout:
+    def of(cls, batch: Batch, device: torch.device | str = "cpu", *, whole: bool = False) -> Layout:
+        """The layout of a batch; ``whole`` keeps the last tokens, which predict nothing but end what is scored."""
         ids: list[int] = []
         positions: list[int] = []
         before: list[int] = []
@@ -64,13 +65,13 @@ class Layout:
         known: dict[tuple[int, int], int] = {}
         for prompt, response in zip(batch.prompts, batch.responses, strict=True):
             row, place = [], -1
-            for position, token in enumerate((*prompt, *response[:-1])):
+            for position, token in enumerate((*prompt, *(response if whole else response[:-1]))):
                 place = known.setdefault((place, token), len(ids))
                 if place == len(ids):
                     ids.append(token)
                     positions.append(position)
                 row.append(place)
-            before += row[len(prompt) - 1 :]
+            before += row[len(prompt) - 1 : len(prompt) + len(response) - 1]
             rows.append(row)
         width_N = np.array([len(row) for row in rows])
         order_N = np.argsort(-width_N, kind="stable")

@@ -128,7 +128,9 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
         DataError: a file is broken, or the weights are not this model's.
     """
     try:
-        weights = {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
+        weights = {
+            name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()
+        }
         missing, unknown = model.load_state_dict(weights, strict=False)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise DataError(f"the weights could not be read: {_first_line(error)}", where=str(folder)) from error

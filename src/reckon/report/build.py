@@ -93,5 +93,3 @@ def _pass_at_k(rollouts: list[Rollout]) -> list[float | None]:
     groups = judged(rollouts)
     most = max((len(group) for group in groups.values()), default=0)
     return [mean_pass_at_k(groups, k) for k in range(1, most + 1)]
-
-

@@ -47,7 +47,11 @@ def _rollouts(run: RunFiles, folder: Path) -> Iterator[Row]:
         groups.setdefault(rollout.problem.id, []).append(rollout)
     for group in list(groups.values())[:GROUPS]:
         sides = [_side(f"sample {rollout.sample}", _row(rollout)) for rollout in group[:SAMPLES]]
-        yield {"question": _text(group[0].problem.question), "note": f"step {files[-1].stem[5:].lstrip('0')}", "sides": sides}
+        yield {
+            "question": _text(group[0].problem.question),
+            "note": f"step {files[-1].stem[5:].lstrip('0')}",
+            "sides": sides,
+        }
 
 
 def _answers(run: RunFiles, folder: Path) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""Where the stages of a pipeline stand on the page: in columns by what they read, with room for the lines between."""
+"""Where the stages of a pipeline stand on the page: in columns by what they read, with tracks for lines that pass some."""
 
 from __future__ import annotations
 
@@ -9,63 +9,71 @@ from typing import Any
 SWEEPS = 4
 """Times that the order within the columns is improved, forwards and backwards."""
 
-Cell = tuple[str, int]
-"""A stage, or its line on the way to a later column, in a column: (stage, column)."""
-
 
 def layout(reads: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Columns and lanes for stages and lines, after Sugiyama's method (IEEE Trans. SMC 11, 1981).
+    """Columns and lanes for stages, and tracks for lines.
 
-    A stage stands in the column after the last one it reads from. What it makes leaves it on one line, which passes
-    the columns on the way to its last reader and branches to each; every column it passes has a cell for it, so that
-    no line crosses a stage. Within a column, cells are ordered by the mean place of their neighbours.
+    A stage stands in the column after the last one it reads from. Within a column, stages are ordered by the mean place
+    of their neighbours (Sugiyama et al., IEEE Trans. SMC 11, 1981). What is read from further away than the column
+    before travels on a track outside the columns, which all such readers of a stage share, so that no line crosses a
+    stage; tracks that are never beside each other share a number.
 
     Args:
         reads: the earlier stages that each stage reads from, in the order of the run.
 
     Returns:
-        ``columns``: their number; ``cells``: for each stage and passing line its ``stage``, ``column``, ``lane`` and
-        whether it is ``passing``; ``lines``: pairs of indices into the cells, from left to right.
+        ``columns`` and ``tracks``: their numbers; ``nodes``: ``stage``, ``column`` and ``lane`` of each; ``lines``: pairs
+        of stages in columns next to each other; ``trunks``: for the others ``stage``, ``track`` and ``readers``.
     """
     column: dict[str, int] = {}
     for stage, sources in reads.items():
         column[stage] = 1 + max((column[source] for source in sources), default=-1)
-    readers = {stage: [other for other, sources in reads.items() if stage in sources] for stage in reads}
-    cells: list[Cell] = []
-    lines: list[tuple[Cell, Cell]] = []
-    for stage in reads:
-        way = [(stage, at) for at in range(column[stage], max((column[r] for r in readers[stage]), default=0))]
-        way = way or [(stage, column[stage])]
-        cells += way
-        lines += zip(way, way[1:], strict=False)
-        lines += [((stage, column[reader] - 1), (reader, column[reader])) for reader in readers[stage]]
     columns = 1 + max(column.values(), default=-1)
-    order = _ordered([[cell for cell in cells if cell[1] == at] for at in range(columns)], lines)
-    lane = {cell: place for stack in order for place, cell in enumerate(stack)}
-    index = {cell: number for number, cell in enumerate(cells)}
+    pairs = [(source, stage) for stage, sources in reads.items() for source in sources]
+    order = _ordered([[stage for stage in reads if column[stage] == at] for at in range(columns)], pairs)
+    far: dict[str, list[str]] = {}
+    for source, stage in pairs:
+        if column[stage] > column[source] + 1:
+            far.setdefault(source, []).append(stage)
+    tracks = _tracks({stage: (column[stage], max(column[r] for r in readers)) for stage, readers in far.items()})
     return {
         "columns": columns,
-        "cells": [
-            {"stage": stage, "column": at, "lane": lane[stage, at], "passing": at != column[stage]}
-            for stage, at in cells
+        "tracks": 1 + max(tracks.values(), default=-1),
+        "nodes": [
+            {"stage": stage, "column": at, "lane": lane}
+            for at, stack in enumerate(order)
+            for lane, stage in enumerate(stack)
         ],
-        "lines": [(index[start], index[end]) for start, end in lines],
+        "lines": [pair for pair in pairs if column[pair[1]] == column[pair[0]] + 1],
+        "trunks": [{"stage": stage, "track": tracks[stage], "readers": readers} for stage, readers in far.items()],
     }
 
 
-def _ordered(columns: list[list[Cell]], lines: Sequence[tuple[Cell, Cell]]) -> list[list[Cell]]:
-    """The cells of each column in an order that crosses few lines."""
-    before: dict[Cell, list[Cell]] = {cell: [] for stack in columns for cell in stack}
-    after: dict[Cell, list[Cell]] = {cell: [] for stack in columns for cell in stack}
-    for start, end in lines:
-        before[end].append(start)
-        after[start].append(end)
+def _ordered(columns: list[list[str]], pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """The stages of each column in an order that crosses few lines."""
+    before: dict[str, list[str]] = {stage: [] for stack in columns for stage in stack}
+    after: dict[str, list[str]] = {stage: [] for stack in columns for stage in stack}
+    for source, stage in pairs:
+        before[stage].append(source)
+        after[source].append(stage)
     for sweep in range(2 * SWEEPS):
         neighbours, direction = (before, 1) if sweep % 2 == 0 else (after, -1)
         for stack in columns[::direction]:
             # In units of a column's height, so that full and sparse columns can be compared.
-            place = {cell: (i + 0.5) / len(column) for column in columns for i, cell in enumerate(column)}
-            stack.sort(
-                key=lambda cell: fmean(place[n] for n in neighbours[cell]) if neighbours[cell] else place[cell]
-            )
+            place = {stage: (i + 0.5) / len(column) for column in columns for i, stage in enumerate(column)}
+            mean = {stage: fmean(place[n] for n in neighbours[stage] or [stage]) for stage in stack}
+            stack.sort(key=mean.__getitem__)
     return columns
+
+
+def _tracks(spans: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    """A track for each span of columns, shortest nearest; spans on one track at most touch."""
+    taken: list[list[tuple[int, int]]] = []
+    found: dict[str, int] = {}
+    for stage, (start, end) in sorted(spans.items(), key=lambda item: item[1][1] - item[1][0]):
+        free = (n for n, track in enumerate(taken) if all(end <= low or high <= start for low, high in track))
+        found[stage] = next(free, len(taken))
+        if found[stage] == len(taken):
+            taken.append([])
+        taken[found[stage]].append((start, end))
+    return found

@@ -200,7 +200,9 @@ class _Tracer:
                 problems = [f"{MANIFEST} has changed since it was written"]
             known = digest is not None or (path / MANIFEST).is_file()
         else:
-            problems = [f"{path.name} has changed since it was written"] if digest and self._digest(path) != digest else []
+            problems = (
+                [f"{path.name} has changed since it was written"] if digest and self._digest(path) != digest else []
+            )
             known = digest is not None
         return ("changed" if problems else "intact" if known else "unrecorded"), problems
 

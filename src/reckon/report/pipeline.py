@@ -93,7 +93,9 @@ def _read_stage(run: RunFiles, name: str, folder: Path, config: Row, earlier: li
             each["from"] = None
     state = "finished" if manifest else "begun" if begun or finished or folder.is_dir() else "waiting"
     figures = manifest.get("figures")
-    stage = StageFiles(clipped(name, 60), folder, config, inputs, manifest, state, figures=figures if isinstance(figures, dict) else {})
+    stage = StageFiles(
+        clipped(name, 60), folder, config, inputs, manifest, state, figures=figures if isinstance(figures, dict) else {}
+    )
     if stage.kind in TRAINS and folder.is_dir():
         stage.run = read_run(run.path, folder.name)
         if not stage.run.metrics and state == "begun":
@@ -137,7 +139,9 @@ def collect_pipeline(run: RunFiles, stages: list[StageFiles], now: float) -> dic
         "graph": layout({stage.name: stage.sources for stage in stages}),
         "tables": tables,
         "ledgers": [ledger for stage in stages if stage.kind == "curate" and (ledger := _ledger(run, stage))],
-        "examples": [examples for stage in stages if (examples := examples_of(run, stage.name, stage.kind, stage.folder))],
+        "examples": [
+            examples for stage in stages if (examples := examples_of(run, stage.name, stage.kind, stage.folder))
+        ],
         "curves": [_curves(stage) for stage in stages if stage.run is not None],
         "findings": [finding for stage in stages for finding in _findings(stage)],
         "warnings": warnings(run),
@@ -211,7 +215,10 @@ def _table(run: RunFiles, stage: StageFiles) -> Row | None:
         cells.setdefault(model, {})[task] = {
             "pass@1": _interval(row.get("pass@1")),
             "gain": _interval(row.get("gain")),
-            **{key: number(row.get(key)) for key in ("format", "han", "mean_tokens", "truncated", "problems", "samples")},
+            **{
+                key: number(row.get(key))
+                for key in ("format", "han", "mean_tokens", "truncated", "problems", "samples")
+            },
         }
     if not cells:
         return None
@@ -245,7 +252,11 @@ def _shown(run: RunFiles, stage: StageFiles, cost: Row, ended: str) -> Row:
         "flows": f"{rows:,.0f} rows" if rows is not None and makes == "data" else makes,
         "result": _result(stage),
         "reads": [
-            {"setting": clipped(setting, 60), "from": each.get("from"), "what": _name(each.get("from") or each.get("path"))}
+            {
+                "setting": clipped(setting, 60),
+                "from": each.get("from"),
+                "what": _name(each.get("from") or each.get("path")),
+            }
             for setting, each in stage.inputs.items()
         ],
         "report": report.relative_to(run.path).as_posix() if report.is_file() else None,

@@ -15,7 +15,7 @@ from reckon.algorithms.base import Algorithm
 from reckon.algorithms.nll import NLL
 from reckon.algorithms.reward import BradleyTerry, Pointwise
 from reckon.core import store
-from reckon.core.errors import ConfigError, DataError
+from reckon.core.errors import DataError
 from reckon.core.events import EventLog
 from reckon.core.seeds import seed_for
 from reckon.core.stop import Stop
@@ -24,7 +24,7 @@ from reckon.data.micro import Texts, add_words, build_tokenizer
 from reckon.data.preferences import Preferences, load_preferences
 from reckon.engine.base import Sampling
 from reckon.engine.native import NativeEngine
-from reckon.learn.forward import Forward, Policy, Reward, Value
+from reckon.learn.forward import Policy, Reward, Value
 from reckon.learn.learner import Learner
 from reckon.learn.reference import ReferenceModel
 from reckon.learn.reward_model import Reader, RewardModel
@@ -60,7 +60,6 @@ from reckon.stages.held_out_preference import HeldOutPreference
 from reckon.stages.sample import sample_to_file
 from reckon.stages.train import Source, Train
 from reckon.tasks.registry import build_task
-
 
 HELD_OUT_EXAMPLES = 1000
 """At most so many examples tell the held-out loss of a fine-tuning: enough for three digits."""

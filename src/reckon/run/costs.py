@@ -6,6 +6,7 @@ of :mod:`reckon.run.shapes`, b for the bytes of a number in the recipe's dtype, 
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -148,16 +149,20 @@ def activations(shape: Shape, lora: LoraConfig | None, tokens: int, width: int) 
 
 
 def matmul_rate(threads: int, seconds: float = 0.2) -> float:
-    """Operations a second of matrix products on this CPU, measured."""
+    """Operations a second of matrix products on so many cores of this CPU, each as fast as one is measured to be.
+
+    The quickest product of those that fit into ``seconds`` counts, because what else the machine is doing now says
+    nothing of the hours of a run. For the same reason one core is measured: two would wait for each other.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     try:
-        a, b = torch.ones(1024, 512), torch.ones(512, 512)
+        a, b = torch.ones(128, 512), torch.ones(512, 512)
         torch.mm(a, b)
-        began, count = time.perf_counter(), 0
-        while (took := time.perf_counter() - began) < seconds:
+        end, quickest = time.perf_counter() + seconds, math.inf
+        while (began := time.perf_counter()) < end:
             torch.mm(a, b)
-            count += 1
-        return 2 * 1024 * 512 * 512 * count / took
+            quickest = min(quickest, time.perf_counter() - began)
+        return threads * 2 * 128 * 512 * 512 / quickest
     finally:
         torch.set_num_threads(before)

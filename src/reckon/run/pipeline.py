@@ -120,9 +120,7 @@ class Pipeline:
         inputs = self.inputs(stage)
         config = stage.recipe.model_dump(mode="json")
         record = {"name": stage.name, "kind": config["kind"], "key": self._key(stage, inputs), "inputs": inputs}
-        store.write_text(
-            stage.folder / STARTED, dump_yaml({**record, "plugins": list(self.plugins), "config": config})
-        )
+        store.write_text(stage.folder / STARTED, dump_yaml({**record, "plugins": list(self.plugins), "config": config}))
         return record
 
     def set_aside(self, stage: Stage) -> Path:
@@ -140,13 +138,17 @@ class Pipeline:
         if not changed:
             return
         several = len(self.stages) > 1
-        listed = [f"{state.stage.name}: {change}" if several else change for state in changed for change in state.changes]
+        listed = [
+            f"{state.stage.name}: {change}" if several else change for state in changed for change in state.changes
+        ]
         raise ConfigError(
             "this run was started with other settings: " + "; ".join(listed),
             where=str(self.out),
             why="Continuing would mix two experiments",
             fix="Give another --out, or the settings it was started with"
-            + (f", or --fork to move {', '.join(s.stage.name for s in changed)} aside and redo them" if several else ""),
+            + (
+                f", or --fork to move {', '.join(s.stage.name for s in changed)} aside and redo them" if several else ""
+            ),
         )
 
     def _state(self, stage: Stage, earlier: dict[str, State]) -> State:
@@ -185,7 +187,11 @@ class Pipeline:
 
     def _key(self, stage: Stage, inputs: dict[str, dict[str, str | None]]) -> str:
         """What the stage's result is a function of, hashed."""
-        content = {"config": stage.recipe.model_dump(mode="json"), "inputs": _digests(inputs), "plugins": list(self.plugins)}
+        content = {
+            "config": stage.recipe.model_dump(mode="json"),
+            "inputs": _digests(inputs),
+            "plugins": list(self.plugins),
+        }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -267,11 +267,11 @@ class _Planner:
         shape = self._shape_of(model)
         bounds = [size for size in (supply.longest, max_tokens) if size]
         longest = min(bounds, default=shape.context if shape else None)
-        limit = max_tokens or longest or 0
         memory = None
-        if shape is not None and limit:
-            memory = _learning(recipe, shape, max(recipe.optim.micro_batch_tokens, texts * limit))
-        notes = [*supply.unknown, *self._notes(recipe, model, shape, limit, memory, generates=False)]
+        if shape is not None and longest is not None:
+            memory = _learning(recipe, shape, max(recipe.optim.micro_batch_tokens, texts * longest))
+        named = longest or 0 if bounds else 0
+        notes = [*supply.unknown, *self._notes(recipe, model, shape, named, memory, generates=False)]
         if supply.rows is None or longest is None:
             return Sketch({"epochs": recipe.epochs}, [], memory, notes)
         heldout = math.ceil(supply.rows * recipe.heldout)

@@ -40,7 +40,7 @@ class Lines:
     """One line per stage, step and evaluation."""
 
     def __init__(self, console: Console) -> None:
-        self.console, self.total = console, 0
+        self.console, self.total, self.count = console, 0, 0
 
     def __enter__(self) -> Lines:
         return self
@@ -52,11 +52,12 @@ class Lines:
         self._print(f"\n{title}")
 
     def stage(self, total: int) -> None:
-        self.total = total
+        self.total, self.count = total, 0
 
     def done(self, count: int) -> None:
-        if count:
+        if count > self.count:
             self._print(f"{count} of {self.total} responses")
+        self.count = count
 
     def note(self, text: str) -> None:
         self._print(text)

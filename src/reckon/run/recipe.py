@@ -24,7 +24,7 @@ from reckon.run.kinds import (
     SFTRecipe,
     TrainRecipe,
 )
-from reckon.run.shipped import method_names, recipe_path
+from reckon.run.shipped import method_names, method_path, recipe_path
 from reckon.tasks.registry import build_task, resolved
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
@@ -151,7 +151,7 @@ def _with_preset(tree: Tree) -> Tree:
     name = tree.get("preset")
     if name not in method_names():
         return tree
-    return _below(load_yaml(recipe_path(name)), tree)
+    return _below(load_yaml(method_path(name)), tree)
 
 
 def _below(low: Tree, high: Tree) -> Tree:

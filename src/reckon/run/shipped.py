@@ -21,14 +21,24 @@ def method_names() -> list[str]:
     return _names(_shipped() / METHODS)
 
 
+def method_path(name: str) -> Path:
+    """The file of a published method, which is one of :func:`method_names`."""
+    return _shipped() / METHODS / f"{name}.yaml"
+
+
 def recipe_path(name: str) -> Path:
-    """The file of a shipped recipe or method, or of a path. Raises ConfigError naming what exists."""
+    """The file of a shipped recipe or method, or of a path. Raises ConfigError naming what exists.
+
+    Where a recipe has the name of a method, ``methods/NAME`` is the method.
+    """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         return path
-    for folder, names in ((_shipped(), recipe_names()), (_shipped() / METHODS, method_names())):
-        if name in names:
-            return folder / f"{name}.yaml"
+    if name in recipe_names():
+        return _shipped() / f"{name}.yaml"
+    method = name.removeprefix(f"{METHODS}/")
+    if method in method_names():
+        return method_path(method)
     raise ConfigError(
         f"there is no recipe {name!r}",
         fix=f"Use one of {', '.join(recipe_names())} or the path of a .yaml file; the methods that preset can name are "

@@ -65,7 +65,9 @@ def sample_to_file(
     size = max(1, REQUESTS_PER_CHUNK // samples)
     for start in range(0, len(problems), size):
         chunk = problems[start : start + size]
-        shown = {problem.id: _shown(sampler, problem, examples, shots.count, seed) for problem in chunk} if shots else None
+        shown = (
+            {problem.id: _shown(sampler, problem, examples, shots.count, seed) for problem in chunk} if shots else None
+        )
         new = sampler.ask(chunk, samples, (seed, "sample"), shown=shown, check=check, done=done)
         fresh = [row_of(rollout, model) for rollout in new]
         append_jsonl(path, fresh)
@@ -107,9 +109,7 @@ def _examples(shots: Shots) -> list[tuple[str, str]]:
     return found
 
 
-def _shown(
-    sampler: Sampler, problem: Problem, examples: list[tuple[str, str]], count: int, seed: int
-) -> Sequence[int]:
+def _shown(sampler: Sampler, problem: Problem, examples: list[tuple[str, str]], count: int, seed: int) -> Sequence[int]:
     """The token ids of the problem's prompt after ``count`` worked examples of other questions."""
     others = [example for example in examples if example[0] != problem.question]
     chosen = random.Random(seed_for(seed, "shots", problem.id)).sample(others, count)

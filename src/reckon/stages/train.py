@@ -283,9 +283,7 @@ class Train:
             self.published(self.learner.updates)
         # What came after the checkpoint will happen again; a warning that belongs to no step was given all the same.
         self.events.forget(
-            lambda row: (
-                (row["event"] == "warning" and row["step"] == 0) or (folder is not None and row["step"] <= step)
-            )
+            lambda row: (row["event"] == "warning" and row["step"] == 0) or (folder is not None and row["step"] <= step)
         )
         store.truncate_jsonl(self.folder / "metrics.jsonl", lambda row: row["step"] <= step)
         return step

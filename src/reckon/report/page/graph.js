@@ -1,7 +1,7 @@
 /* The graph of stages: boxes in columns by what they read, lines for what flows between them. */
 
-const BOX = { height: 64, gap: 16, widest: 176, narrowest: 90, between: 26, pass: 16 };
 const SIGNS = { finished: "\u2713", running: "\u25b8", stopped: "\u2717", waiting: "\u00b7" };
+const TRACK = 11;
 
 /** Draw DATA.graph into an element: left to right where there is room, else from top to bottom. */
 function stageGraph(home) {
@@ -18,94 +18,80 @@ function describeGraph() {
   return `The stages: ${DATA.stages.map(reads).join("; ")}.`;
 }
 
+/**
+ * Sizes along the flow and across it: of a box, between columns, between lanes. "turned" is top to bottom, "centred"
+ * whether the boxes of a column are.
+ */
+function plan(room, gutter) {
+  const { columns, nodes } = DATA.graph;
+  const pitch = Math.min(200, Math.floor((room + 24) / columns));
+  if (pitch >= 116) return { long: pitch - 26, between: 26, wide: 62, gap: 16, turned: false, centred: true };
+  const most = 1 + Math.max(...nodes.map(({ lane }) => lane));
+  const wide = Math.max(92, Math.min(300, (room - gutter) / most - 12));
+  return { long: wide < 180 ? 60 : 44, between: 24, wide, gap: 12, turned: true, centred: false };
+}
+
 function drawGraph(svg, room) {
-  const { columns, cells, lines } = DATA.graph;
-  const across = Math.min(BOX.widest, Math.floor((room + BOX.between) / columns) - BOX.between);
-  const place = across >= BOX.narrowest ? leftToRight(across) : topToBottom(room);
-  const spots = cells.map((cell) => ({ ...cell, ...place.spot(cell) }));
-  svg.setAttribute("viewBox", `0 0 ${place.width} ${place.height}`);
-  svg.setAttribute("width", place.width);
-  const makes = Object.fromEntries(DATA.stages.map(({ name, makes: what }) => [name, what]));
+  const { columns, tracks, nodes, lines, trunks } = DATA.graph;
+  const gutter = tracks ? tracks * TRACK + 12 : 0;
+  const { long, between, wide, gap, turned, centred } = plan(room, gutter);
+  const most = 1 + Math.max(...nodes.map(({ lane }) => lane));
+  const breadth = (count) => count * (wide + gap) - gap;
+  const stages = Object.fromEntries(DATA.stages.map((stage) => [stage.name, stage]));
+  const spots = {};
+  for (const { stage, column, lane } of nodes) {
+    const beside = nodes.filter((node) => node.column === column).length;
+    const slack = centred ? (breadth(most) - breadth(beside)) / 2 : 0;
+    spots[stage] = { column, along: 1 + column * (long + between), across: 1 + gutter + slack + breadth(lane) + (lane && gap) };
+  }
+  const point = (along, across) => (turned ? `${across} ${along}` : `${along} ${across}`);
+  const curve = (a0, c0, a1, c1) => `M${point(a0, c0)}C${point((a0 + a1) / 2, c0)} ${point((a0 + a1) / 2, c1)} ${point(a1, c1)}`;
+  const flow = (stage, d) => el("path", { class: `flow ${stages[stage].makes}`, d });
+  const [total, height] = [columns * (long + between) - between + 2, gutter + breadth(most) + 2];
+  svg.setAttribute("width", turned ? height : total);
+  svg.setAttribute("height", turned ? total : height);
   svg.replaceChildren(
-    ...lines.map(([start, end]) =>
-      el("path", { class: `flow ${makes[spots[start].stage]}`, d: place.way(spots[start], spots[end]) }),
-    ),
-    ...spots.map((spot) =>
-      spot.passing
-        ? el("path", { class: `flow ${makes[spot.stage]}`, d: place.through(spot) })
-        : box(DATA.stages.find(({ name }) => name === spot.stage), spot),
-    ),
+    ...lines.map(([from, to]) => {
+      const [a, b] = [spots[from], spots[to]];
+      return flow(from, curve(a.along + long, a.across + wide / 2, b.along, b.across + wide / 2));
+    }),
+    ...trunks.map(({ stage, track, readers }) => {
+      const [start, beside] = [spots[stage], 1 + (tracks - 1 - track + 0.5) * TRACK];
+      const last = Math.max(...readers.map((reader) => spots[reader].along)) - between;
+      const ways = readers.map((reader) => {
+        const { along, across } = spots[reader];
+        return curve(along - between, beside, along, across + 16);
+      });
+      const leave = curve(start.along + long, start.across + 16, start.along + long + between, beside);
+      return flow(stage, `${leave}L${point(last, beside)}${ways.join("")}`);
+    }),
+    ...nodes.map(({ stage }) => {
+      const { along, across } = spots[stage];
+      const [x, y, width, tall] = turned ? [across, along, wide, long] : [along, across, long, wide];
+      return box(stages[stage], x, y, width, tall);
+    }),
   );
 }
 
-/** Cells of a column below each other, every column centred. */
-function leftToRight(width) {
-  const stacks = byColumn();
-  const tall = (cell) => (cell.passing ? BOX.pass : BOX.height);
-  const heights = stacks.map((stack) => extent(stack, tall, BOX.gap));
-  const height = Math.max(...heights);
-  return {
-    width: stacks.length * (width + BOX.between) - BOX.between,
-    height: height + 2,
-    spot(cell) {
-      const before = stacks[cell.column].filter(({ lane }) => lane < cell.lane);
-      const y = 1 + (height - heights[cell.column]) / 2 + extent(before, tall, BOX.gap) + (before.length && BOX.gap);
-      return { x: cell.column * (width + BOX.between), y, width, height: tall(cell) };
-    },
-    way(a, b) {
-      const [x0, y0, x1, y1] = [a.x + a.width, a.y + a.height / 2, b.x, b.y + b.height / 2];
-      return `M${x0} ${y0}C${(x0 + x1) / 2} ${y0} ${(x0 + x1) / 2} ${y1} ${x1} ${y1}`;
-    },
-    through: ({ x, y, width: long, height: high }) => `M${x} ${y + high / 2}h${long}`,
-  };
-}
-
-/** Cells of a column beside each other, for narrow pages and long pipelines. */
-function topToBottom(room) {
-  const stacks = byColumn();
-  const most = Math.max(...stacks.map((stack) => stack.filter(({ passing }) => !passing).length));
-  const lines = Math.max(...stacks.map((stack) => stack.filter(({ passing }) => passing).length));
-  const wide = Math.max(84, Math.min(BOX.widest, (room - lines * (BOX.pass + 8)) / most - 8));
-  const long = (cell) => (cell.passing ? BOX.pass : wide);
-  const widths = stacks.map((stack) => extent(stack, long, 8));
-  const width = Math.max(...widths, Math.min(room, 340));
-  return {
-    width,
-    height: stacks.length * (BOX.height + BOX.between) - BOX.between + 2,
-    spot(cell) {
-      const before = stacks[cell.column].filter(({ lane }) => lane < cell.lane);
-      const x = (width - widths[cell.column]) / 2 + extent(before, long, 8) + (before.length && 8);
-      return { x, y: 1 + cell.column * (BOX.height + BOX.between), width: long(cell), height: BOX.height };
-    },
-    way(a, b) {
-      const [x0, y0, x1, y1] = [a.x + a.width / 2, a.y + a.height, b.x + b.width / 2, b.y];
-      return `M${x0} ${y0}C${x0} ${(y0 + y1) / 2} ${x1} ${(y0 + y1) / 2} ${x1} ${y1}`;
-    },
-    through: ({ x, y, width: across, height: high }) => `M${x + across / 2} ${y}v${high}`,
-  };
-}
-
-const byColumn = () =>
-  Array.from({ length: DATA.graph.columns }, (_, at) => DATA.graph.cells.filter(({ column }) => column === at));
-
-const extent = (cells, size, gap) =>
-  cells.reduce((sum, cell) => sum + size(cell) + gap, 0) - (cells.length ? gap : 0);
-
-/** A stage: its name, its kind and time, and what it makes. */
-function box(stage, { x, y, width, height }) {
-  const fits = Math.floor((width - 14) / 6.4);
-  const line = (text, at, name) => el("text", { class: name, x: x + 8, y: y + at }, cut(text, fits));
+/** A stage: its name, its kind and time, and what it makes; on two lines where it is wide. */
+function box(stage, x, y, width, height) {
+  const fits = Math.floor((width - 16) / 6.5);
+  const text = (line, at, name) => el("text", { class: name, x: x + 9, y: y + at }, cut(line, fits));
   const outside = stage.reads.filter(({ from }) => !from).map(({ what }) => what);
-  const took = stage.seconds === null ? "" : ` \u00b7 ${duration(stage.seconds)}`;
+  const about = stage.kind + (stage.seconds === null ? "" : ` \u00b7 ${duration(stage.seconds)}`);
+  const outcome = stage.state === "finished" ? `\u2192 ${stage.flows}` : stage.state;
+  const whole =
+    `${stage.name} (${stage.kind}), ${stage.state}; makes ${stage.flows}` +
+    (outside.length ? `; from outside: ${[...new Set(outside)].join(", ")}` : "");
+  const joint = stage.state === "finished" ? " " : " \u00b7 ";
+  const lines = height < 60 ? [about + joint + outcome] : [about, outcome];
   return el(
     "g",
     { class: `stage ${stage.state}` },
-    el("title", {}, `${stage.name} (${stage.kind}), ${stage.state}; makes ${stage.flows}` +
-      (outside.length ? `; from outside: ${[...new Set(outside)].join(", ")}` : "")),
+    el("title", {}, whole),
     el("rect", { x: x + 0.5, y: y + 0.5, width: width - 1, height: height - 1, rx: 3 }),
-    line(`${SIGNS[stage.state]} ${stage.name}`, 19, "stage-name"),
-    line(stage.kind + took, 36, "stage-says"),
-    line(stage.state === "finished" ? `\u2192 ${stage.flows}` : stage.state, 53, "stage-says"),
+    text(`${SIGNS[stage.state]} ${stage.name}`, 18, "stage-name"),
+    ...lines.map((line, at) => text(line, 35 + 16 * at, "stage-says")),
   );
 }
 
