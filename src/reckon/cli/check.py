@@ -24,7 +24,7 @@ def command(
 
     plugged = [kind for file in plugin or [] for kind in load_plugin(file)]
     # Only tasks that make their own problems: others would have to be downloaded, which nobody asked for.
-    kinds = task or ["countdown", *plugged]
+    kinds = task or ["countdown", "arithmetic", "logic", "general", "safety", *plugged]
     if settings and len(kinds) > 1:
         raise ConfigError(f"--set is for one task, not for {', '.join(kinds)}", fix="Add --task KIND")
     found = _environment()

@@ -8,8 +8,8 @@ all the same: every sum is right, and every statement is judged rightly under th
 Some texts are two problems of one task in one style, so that the model can be shown an example of what is wanted.
 Held-out problems never occur.
 
-The shipped `micro-world` (2026-11-21, 2,400 steps) and `micro-small` were trained on exactly this text. Whoever changes it
-has to make both again, and every experiment on them.
+The shipped `micro-world` (2026-11-21, 2,400 steps) and `micro-small` were trained on exactly this text. Whoever changes
+it has to make both again, and every experiment on them.
 """
 
 from __future__ import annotations

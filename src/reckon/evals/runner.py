@@ -91,8 +91,9 @@ def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
     its 95% interval; ``pass@k`` and ``cons@k`` map k = 1, 2, 4, 8... (those that some problem has enough judged
     samples for; ``cons@k`` is empty if the task does not say what it extracted). Over all responses: ``mean_tokens``;
     shares that are ``truncated``, have perfect ``format`` (a summary before the answer is allowed), contain ``han``
-    script; ``language``: the share of the words of the thinking that are in the script of the question, None where there are no
-    words; ``reflections`` per response; ``absent``: how many verdicts carry no score. See :mod:`reckon.evals.metrics`.
+    script; ``language``: the share of the words of the thinking that are in the script of the question, None where
+    there are no words; ``reflections`` per response; ``absent``: how many verdicts carry no score. See
+    :mod:`reckon.evals.metrics`.
 
     Raises:
         DataError: there is no rollout, or none with a score.

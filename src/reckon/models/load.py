@@ -30,7 +30,7 @@ def load_model(
     """Load a model, by default a causal language model, and its tokenizer.
 
     Args:
-        path_or_name: a folder, the name of a model shipped with this package (``micro``...), or ``owner/name`` on the hub.
+        path_or_name: a folder, a model shipped with this package (``micro``...), or ``owner/name`` on the hub.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: as torch names it: ``cpu``, ``cuda``, ``cuda:1``...
         kind: the class to load it as, one of transformers' or an ``AutoModelFor...``.

@@ -41,8 +41,8 @@ class Sampler:
 
         Args:
             role: what the rollouts are for.
-            shown: for these problem ids, the prompt to show instead: with a hint in it, or worked examples before it. The
-                rollouts carry the problem's own, and no log-probs, which would be those of another prompt.
+            shown: for these problem ids, the prompt to show instead: with a hint in it, or worked examples before it.
+                The rollouts carry the problem's own, and no log-probs, which would be those of another prompt.
             check: called between decoding steps; may raise to abandon the work.
             done: (problem id, sample) pairs to leave out.
         """

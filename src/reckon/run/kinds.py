@@ -133,8 +133,8 @@ class ScorerConfig(Strict):
 
     Attributes:
         model: what a ``reward`` recipe made; or a language model that judges, with ``chain_of_thought``.
-        kind: ``value``, a number from a head (Bradley-Terry or pointwise), or ``chain_of_thought``, a language model that
-            reasons before its verdict (Kimi k1.5, arXiv 2501.12599, sec. 2.3.5).
+        kind: ``value``, a number from a head (Bradley-Terry or pointwise), or ``chain_of_thought``, a language model
+            that reasons before its verdict (Kimi k1.5, arXiv 2501.12599, sec. 2.3.3).
     """
 
     model: str
@@ -158,7 +158,7 @@ class RLRecipe(TaskRecipe):
     model: str
     preset: str | None = None
     reward: RewardSpec = RewardSpec()
-    reward_models: dict[str, ScorerConfig] = {}
+    reward_models: dict[str, ScorerConfig] = Field({})
     algorithm: Annotated[PolicyGradient | Cloning | Preference | JBond, Field(discriminator="kind")] = PolicyGradient()
     max_generated_tokens: int | None = Field(None, ge=1)
 
@@ -269,16 +269,12 @@ class RewardRecipe(TrainRecipe, PreferenceData):
 
     Attributes:
         model: whose decoder it starts from.
-        loss: ``bradley_terry`` on pairs of a better and a worse response, or ``pointwise`` on labelled ones.
-        reads: ``summary``, what follows the thinking only (R1's helpfulness), or the whole ``response`` (its harmlessness).
         epochs: passes over the pairs, or the labelled responses.
         batch: of them in one optimiser update.
     """
 
     kind: Literal["reward"]
     model: str
-    loss: Literal["bradley_terry", "pointwise"] = "bradley_terry"
-    reads: Literal["summary", "response"] = "summary"
     epochs: int = Field(1, ge=1)
     batch: int = Field(64, ge=1)
 

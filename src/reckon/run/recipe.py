@@ -48,16 +48,15 @@ class PipelineRecipe(Recipe):
         for name, stage in self.stages.items():
             if not _NAME.fullmatch(name) or name in shipped_models():
                 raise ValueError(
-                    f"a stage cannot be called {name!r}: use lower-case letters, digits, dots and dashes, and no name of "
-                    f"a shipped model ({', '.join(shipped_models())})"
+                    f"a stage cannot be called {name!r}: use lower-case letters, digits, dots and dashes, and no name "
+                    f"of a shipped model ({', '.join(shipped_models())})"
                 )
             for setting, value in stage.sources().items():
                 if value in self.stages and value not in earlier:
                     raise ValueError(f"stages.{name}.{setting} = {value!r} is not an earlier stage")
-                if value in earlier and makes(earlier[value]) != (wanted := _wanted(setting)):
-                    raise ValueError(
-                        f"stages.{name}.{setting} must be {wanted}, and the stage {value!r} makes {makes(earlier[value])}"
-                    )
+                made = makes(earlier[value]) if value in earlier else None
+                if made not in (None, wanted := _wanted(setting)):
+                    raise ValueError(f"stages.{name}.{setting} must be {wanted}, and the stage {value!r} makes {made}")
             earlier[name] = stage
         return self
 

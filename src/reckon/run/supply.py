@@ -99,7 +99,7 @@ def _after(operation: AnyOperation, supply: Supply, parts: dict[str, Supply]) ->
             return pairs if supply.problems is None else pairs.at_most(operation.max * supply.problems)
         case Mix(by="source"):
             shares, rows = operation.shares, {name: part.rows for name, part in parts.items()}
-            units = [rows[name] / share for name, share in shares.items() if rows.get(name) is not None]
+            units = [count / share for name, share in shares.items() if (count := rows.get(name)) is not None]
             if units:
                 return supply.at_most(sum(max(1, round(min(units) * share)) for share in shares.values()))
     return supply

@@ -109,7 +109,7 @@ def evaluate_table(
     """Every model on the first held-out problems of every task; what lies in ``folder`` is not sampled again.
 
     Writes ``samples/TASK/MODEL.jsonl``, and ``results.json``: ``rows`` with the figures of
-    :func:`reckon.evals.runner.summarise`, each model of a task beside what it gained over the first (paired by problem).
+    :func:`reckon.evals.runner.summarise`, and what each model gained over the first of its task (paired by problem).
 
     Args:
         models: what to load, by the name in the table.

@@ -22,7 +22,7 @@ REQUESTS_PER_CHUNK = 512
 
 
 class Shots(Strict):
-    """Worked examples before every problem, as DeepSeek-R1's cold start asks a base model (arXiv 2501.12948, sec. 2.3.1).
+    """Worked examples before every problem, as DeepSeek-R1's cold start asks a base (arXiv 2501.12948, sec. 2.3.1).
 
     Attributes:
         data: rows with a question and a response.
