@@ -226,7 +226,12 @@ def kind_of(recipe: type[Recipe]) -> str:
 
 @pytest.mark.parametrize("recipe", KINDS, ids=kind_of)
 def test_the_settings_of_every_kind_are_documented_with_their_defaults_and_no_others(recipe: type[Recipe]) -> None:
-    shared = {Recipe: "Every recipe", TrainRecipe: "Training", TaskRecipe: "Training on a task", RLRecipe: "The algorithm"}
+    shared = {
+        Recipe: "Every recipe",
+        TrainRecipe: "Training",
+        TaskRecipe: "Training on a task",
+        RLRecipe: "The algorithm",
+    }
     sections = [title for kind, title in shared.items() if issubclass(recipe, kind)]
     documented = table_of("recipes.md", f"`kind: {kind_of(recipe)}`", *sections)
     assert documented == set(settings_of(recipe))
@@ -274,7 +279,7 @@ def set_defaults(recipe: str, rows: Iterable[tuple[str, str]]) -> int:
     return len(given)
 
 
-STAGE_ROW = re.compile(r"^\| (\d+) `([\w-]+)` \| `(\w+)` \| ([^|]*) \| ([^|]*) \| (\w+) \|", re.MULTILINE)
+STAGE_ROW = re.compile(r"^\| (\d+) `([\w-]+)` \| `(\w+)` \|([^|]*)\|([^|]*)\| (\w+) \|", re.MULTILINE)
 
 
 def test_the_stages_of_r1_are_documented_as_its_recipe_has_them() -> None:
@@ -290,6 +295,13 @@ def test_the_stages_of_r1_are_documented_as_its_recipe_has_them() -> None:
         recipe.append((str(number), name, kind, named_as(starts), named_as(reads), makes(stage)))
     text = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
     assert [tuple(map(str.strip, row)) for row in STAGE_ROW.findall(text)] == recipe
+
+
+def test_the_pipeline_that_the_docs_show_is_a_recipe(tmp_path: Path) -> None:
+    [example] = blocks(ROOT / "docs" / "pipelines.md", "yaml")
+    path = tmp_path / "mine.yaml"
+    path.write_text(example, encoding="utf-8")
+    assert list(stages_of(read_recipe(str(path), []))) == ["zero", "samples", "good", "sft", "table"]
 
 
 def test_the_settings_of_the_tasks_are_documented_with_their_defaults() -> None:

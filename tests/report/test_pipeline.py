@@ -50,7 +50,16 @@ def test_every_stage_is_there_with_what_it_read_made_and_cost(data: dict[str, An
     assert data["status"]["state"] == "done"
     assert set(states(data).values()) == {"finished"}
     stages = {stage["name"]: stage for stage in data["stages"]}
-    assert [stage["kind"] for stage in data["stages"]] == "rl sample curate sft curate reward merge evaluate".split()
+    assert [stage["kind"] for stage in data["stages"]] == [
+        "rl",
+        "sample",
+        "curate",
+        "sft",
+        "curate",
+        "reward",
+        "merge",
+        "evaluate",
+    ]
     assert [each["from"] for each in stages["cold-sft"]["reads"]] == [None, "cold"]
     assert [each["what"] for each in stages["mean"]["reads"]] == ["zero", "cold-sft"]
     assert stages["zero-samples"]["flows"] == "48 rows"

@@ -18,8 +18,8 @@ from reckon.core.stop import Stop
 from reckon.run import compare
 from reckon.run.compare import Comparison, Failed, Planned, failure
 from reckon.run.kinds import RLRecipe
-from reckon.run.recipe import read_recipe
-from reckon.run.record import write_record
+from reckon.run.pipeline import Pipeline
+from reckon.run.recipe import read_recipe, stages_of
 
 
 def comparison(tmp_path: Path, *methods: str, **changes: Any) -> Comparison:
@@ -107,9 +107,9 @@ def test_a_recipe_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_a_directory_of_other_settings_is_refused_with_the_difference(tmp_path: Path) -> None:
     first = comparison(tmp_path, "grpo", "rloo")
     run = first.plan()[3]
-    (run.folder / "stages" / "01-train").mkdir(parents=True)
-    (run.folder / "stages" / "01-train" / "metrics.jsonl").touch()
-    write_record(run.folder / "run.yaml", "r1-zero", recipe_of(run), "reckon run", [])
+    pipeline = Pipeline.of(stages_of(recipe_of(run)), run.folder)
+    pipeline.start(pipeline.stages[0])
+    (pipeline.stages[0].folder / "metrics.jsonl").touch()
     assert len(first.plan()) == 4
     words = refusal(comparison(tmp_path, "grpo", "rloo", tokens=600))
     assert "max_generated_tokens: 500 -> 600" in words

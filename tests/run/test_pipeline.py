@@ -207,6 +207,17 @@ def test_only_and_from_run_what_they_name(
     assert outputs(out) == outputs(made)
 
 
+def test_what_is_not_there_is_said_before_the_first_stage_runs(
+    recipe: Path, plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("run", recipe, "--out", tmp_path / "run", "--plugin", plugin)
+    assert reckon(monkeypatch, *command, "--set", "stages.helpful.data=[pair]") == 2
+    assert "stage helpful: data.0 = 'pair' is neither a file or folder here nor a stage; did you mean pairs?" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_killed_at_random_moments_it_ends_with_the_same_digests(

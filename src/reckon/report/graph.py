@@ -1,4 +1,4 @@
-"""Where the stages of a pipeline stand on the page: in columns by what they read, with tracks for lines that pass some."""
+"""Where the stages of a pipeline stand on the page: in columns by what they read, with tracks for passing lines."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def layout(reads: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         reads: the earlier stages that each stage reads from, in the order of the run.
 
     Returns:
-        ``columns`` and ``tracks``: their numbers; ``nodes``: ``stage``, ``column`` and ``lane`` of each; ``lines``: pairs
-        of stages in columns next to each other; ``trunks``: for the others ``stage``, ``track`` and ``readers``.
+        ``columns`` and ``tracks``: their numbers; ``nodes``: ``stage``, ``column`` and ``lane`` of each; ``lines``:
+        pairs of stages in columns next to each other; ``trunks``: for the others ``stage``, ``track``, ``readers``.
     """
     column: dict[str, int] = {}
     for stage, sources in reads.items():

@@ -105,7 +105,7 @@ def trace(path: Path, model_folder: Callable[[str], Path] = Path) -> Lineage:
         raise DataError(
             "no run made this, as far as is known here",
             where=str(path),
-            why="What a run made is known by the record beside it, in a stage's folder of a run directory; copies have none",
+            why="What a run made is known by the record beside it, in the folder of a stage; copies have none",
             fix="Give the path inside the run directory",
         )
     root = tracer.output(folder) if path == folder else tracer.made(folder, path)

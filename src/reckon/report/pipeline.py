@@ -40,7 +40,7 @@ class StageFiles:
 
     Attributes:
         config: its recipe, with the names of stages in it.
-        inputs: what it reads, by setting: ``from`` which stage, ``path``, ``digest``; before it started, from its recipe.
+        inputs: what it reads, by setting: ``from`` which stage, ``path``, ``digest``; of its recipe until it starts.
         manifest: {} unless it is finished.
         state: ``finished``, ``begun`` or ``waiting``.
         run: its metrics and events; None for stages that do not train, or have not begun.
@@ -72,7 +72,7 @@ def read_stages(run: RunFiles) -> list[StageFiles]:
     folders = {path.name.partition("-")[2]: path for path in sorted(run.path.glob("stages/*-*")) if path.is_dir()}
     listed = config.get("stages")
     if not isinstance(listed, dict):
-        listed = {name: config for name in folders}
+        listed = dict.fromkeys(folders, config)
     found: list[StageFiles] = []
     for number_, (name, settings) in enumerate(listed.items(), 1):
         folder = folders.get(str(name), run.path / "stages" / f"{number_:02d}-{name}")
@@ -164,8 +164,8 @@ def render_pipeline(data: Mapping[str, Any]) -> str:
 def headline(tables: list[Row], stages: list[StageFiles]) -> Row:
     """Did the last model of the last table gain over its first one? The sentence, and the figures of every set.
 
-    ``word`` is Yes where the paired 95% interval of every set lies above zero, In part where that of some does, No where
-    none does and one lies below, else No gain shown; Cannot say without two models.
+    ``word`` is Yes where the paired 95% interval of every set lies above zero, In part where that of some does, No
+    where none does and one lies below, else No gain shown; Cannot say without two models.
     """
     if not tables:
         done = sum(stage.state == "finished" for stage in stages)

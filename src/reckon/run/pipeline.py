@@ -7,8 +7,10 @@ if the caller says so; what was there is then moved aside, never removed.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +30,8 @@ FINISHED = "manifest.json"
 
 FORKED = "forked"
 """The folder of a run for stages that were redone with other settings."""
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 Status = Literal["new", "started", "finished", "changed"]
 
@@ -115,6 +119,23 @@ class Pipeline:
         made = {name: str(self.out / str(each["path"])) for name, each in inputs.items() if each["from"]}
         return with_sources(stage.recipe, made)
 
+    def refuse_missing(self, stages: Sequence[Stage]) -> None:
+        """Raise ConfigError if one of these stages reads what is no stage, not here, and no name of the hub's form.
+
+        A run should not find that out after hours of other stages; one of a single stage finds it out at once.
+        """
+        for stage in stages if len(self.stages) > 1 else ():
+            for setting, value in stage.recipe.sources().items():
+                if self.stage(value) or model_folder(value).exists() or _HUB_NAME.fullmatch(value):
+                    continue
+                near = difflib.get_close_matches(value, [each.name for each in self.stages], 1)
+                raise ConfigError(
+                    f"{setting} = {value!r} is neither a file or folder here nor a stage"
+                    + (f"; did you mean {near[0]}?" if near else ""),
+                    where=f"stage {stage.name}",
+                    fix="Give an existing path, the name of an earlier stage, or owner/name on the hub",
+                )
+
     def start(self, stage: Stage) -> dict[str, Any]:
         """Write down what the stage is started with; returns it."""
         inputs = self.inputs(stage)
@@ -160,7 +181,9 @@ class Pipeline:
             for state in upstream
             if state.status != "finished"
         ]
-        record: Tree = load_yaml(stage.folder / STARTED) if (stage.folder / STARTED).is_file() else {}
+        if not (stage.folder / STARTED).is_file():
+            return State(stage, "changed", [f"its folder has no {STARTED}: another version of Reckon made it"])
+        record: Tree = load_yaml(stage.folder / STARTED)
         old = {**record.get("config", {}), "plugins": record.get("plugins")}
         new = {**stage.recipe.model_dump(mode="json"), "plugins": list(self.plugins)}
         if not changes:

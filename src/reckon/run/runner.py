@@ -56,6 +56,7 @@ class Run:
         """
         self.pipeline = Pipeline.of(stages_of(self.recipe), self.out, self.plugins)
         chosen = self._chosen()
+        self.pipeline.refuse_missing(chosen)
         with store.RunLock(self.out / "lock"):
             store.sweep(self.out)
             self.events = EventLog(self.out / "events.jsonl")
