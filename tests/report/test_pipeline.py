@@ -66,6 +66,10 @@ def test_every_stage_is_there_with_what_it_read_made_and_cost(data: dict[str, An
     assert stages["zero"]["flows"] == "model"
     rows = [json.loads(line) for line in (whole / "stages" / SAMPLES / "samples.jsonl").read_text().splitlines()]
     assert stages["zero-samples"]["generated"] == sum(row["tokens"] for row in rows)
+    files = (whole / "stages" / TABLE / "samples").rglob("*.jsonl")
+    asked = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert len(asked) == 4 * 2 * 6 * 2
+    assert stages["table"]["generated"] == sum(len(row["response_ids"]) for row in asked)
     assert stages["cold-sft"]["trained"] > 0
     assert sum(stage["share"] for stage in data["stages"]) == pytest.approx(1)
 

@@ -127,7 +127,7 @@ def collect_pipeline(run: RunFiles, stages: list[StageFiles], now: float) -> dic
     """Everything the page shows, as JSON-ready data. ``now`` is in unix seconds."""
     tables = [table for stage in stages if stage.kind == "evaluate" and (table := _table(run, stage))]
     ended = status(run, now, _last_written(stages))
-    costs = [_cost(stage, now) for stage in stages]
+    costs = [_cost(stage, tables, now) for stage in stages]
     total = sum(cost["seconds"] or 0 for cost in costs)
     for cost in costs:
         cost["share"] = cost["seconds"] / total if total and cost["seconds"] is not None else None
@@ -290,7 +290,7 @@ def _last_written(stages: list[StageFiles]) -> float | None:
     return max((path.stat().st_mtime for folder in begun for path in folder.rglob("*")), default=None)
 
 
-def _cost(stage: StageFiles, now: float) -> Row:
+def _cost(stage: StageFiles, tables: list[Row], now: float) -> Row:
     """Wall time in seconds, and tokens generated and trained on; None where it is not known."""
     started, ended = number(stage.manifest.get("started")), number(stage.manifest.get("ended"))
     seconds = ended - started if started is not None and ended is not None else None
@@ -302,6 +302,11 @@ def _cost(stage: StageFiles, now: float) -> Row:
     if stage.run is not None and not stage.manifest:
         generated, trained = (sum(numbers(stage.run.metrics, key)) for key in ("generated_tokens", "update_tokens"))
         generated = generated if stage.kind == "rl" else 0
+    for table in tables:
+        if table["stage"] == stage.name:
+            cells = [cell for tasks in table["cells"].values() for cell in tasks.values()]
+            asked = [(cell["mean_tokens"] or 0) * (cell["problems"] or 0) * (cell["samples"] or 0) for cell in cells]
+            generated = round(sum(asked))
     return {"seconds": seconds, "generated": generated, "trained": trained}
 
 

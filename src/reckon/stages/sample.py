@@ -26,7 +26,8 @@ class Shots(Strict):
 
     Attributes:
         data: rows with a question and a response.
-        count: examples before each problem, drawn by seed, never one of the problem itself.
+        count: examples before each problem, drawn by seed among those of the same task, or among all if the rows say no
+            task or there are too few; never one of the problem itself.
     """
 
     data: str
@@ -97,9 +98,8 @@ def row_of(rollout: Rollout, model: str) -> dict[str, Any]:
     }
 
 
-def _examples(shots: Shots) -> list[tuple[str, str]]:
-    rows = read_jsonl(Path(shots.data))
-    found = [(str(row["question"]), str(row["response"])) for row in rows if "question" in row and "response" in row]
+def _examples(shots: Shots) -> list[dict[str, Any]]:
+    found = [row for row in read_jsonl(Path(shots.data)) if "question" in row and "response" in row]
     if len(found) <= shots.count:
         raise DataError(
             f"{len(found)} worked examples are too few to show {shots.count} before every problem",
@@ -109,8 +109,11 @@ def _examples(shots: Shots) -> list[tuple[str, str]]:
     return found
 
 
-def _shown(sampler: Sampler, problem: Problem, examples: list[tuple[str, str]], count: int, seed: int) -> Sequence[int]:
+def _shown(sampler: Sampler, problem: Problem, examples: list[dict[str, Any]], count: int, seed: int) -> Sequence[int]:
     """The token ids of the problem's prompt after ``count`` worked examples of other questions."""
-    others = [example for example in examples if example[0] != problem.question]
-    chosen = random.Random(seed_for(seed, "shots", problem.id)).sample(others, count)
-    return sampler.template.render_after(chosen, problem.question, sampler.tokenizer)
+    others = [row for row in examples if row["question"] != problem.question]
+    alike = [row for row in others if row.get("task") == sampler.task.member(problem).kind]
+    among = alike if len(alike) >= count else others
+    chosen = random.Random(seed_for(seed, "shots", problem.id)).sample(among, count)
+    pairs = [(str(row["question"]), str(row["response"])) for row in chosen]
+    return sampler.template.render_after(pairs, problem.question, sampler.tokenizer)

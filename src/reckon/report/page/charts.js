@@ -85,7 +85,7 @@ function readAt({ spec, readouts, cursor, scale }, step) {
     const at = step === null ? lastFinite(series.y) : nearest(series.x, step);
     const value = at < 0 ? null : series.y[at];
     let text = format(value);
-    if (series.low && value !== null) text += ` [${format(series.low[at])}, ${format(series.high[at])}]`;
+    if (value !== null && Number.isFinite(series.low?.[at])) text += ` [${format(series.low[at])}, ${format(series.high[at])}]`;
     if (series.marks && step !== null && at >= 0 && series.x[at] !== step) text += ` at ${series.x[at]}`;
     readouts[i].textContent = text;
     const dot = cursor.dots[i];

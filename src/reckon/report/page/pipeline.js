@@ -118,20 +118,21 @@ function trainingCurves() {
 }
 
 function chartsOf(stage) {
-  const accuracy = [
-    steps("train", "accuracy", stage),
-    evaluated("held-out", stage.kind === "reward" ? "accuracy" : "pass@1", stage),
+  const heldOut = (key) => evaluated("held-out", key, stage);
+  const train = (key, label = "train") => steps(label, key, stage);
+  const loss = curves("Loss", "nats", [train("loss"), heldOut("loss")]);
+  // What is only imitated or compared has no verdicts: its accuracy would be that of nothing.
+  if (stage.kind === "reward")
+    return [curves("Preferences right", "share, held-out", [heldOut("accuracy")], SHARE), loss];
+  if (stage.kind === "sft") return [loss, curves("Length", "tokens of the examples", [train("tokens")])];
+  const passed = curves("pass@1", "share", [train("accuracy"), heldOut("pass@1")], SHARE);
+  if (stage.kind === "pretrain") return [passed, loss];
+  return [
+    passed,
+    curves("Reward", "mean", [train("reward")]),
+    curves("Length", "tokens", [train("tokens", "all"), train("tokens_right", "right"), train("tokens_wrong", "wrong")]),
+    curves("Entropy", "nats per token", [train("entropy")]),
   ];
-  const shown = [curves(stage.kind === "reward" ? "Preferences right" : "pass@1", "share", accuracy, SHARE)];
-  if (stage.kind === "rl") shown.push(curves("Reward", "mean", [steps("train", "reward", stage)]));
-  else shown.push(curves("Loss", "nats", [steps("train", "loss", stage), evaluated("held-out", "loss", stage)]));
-  shown.push(
-    curves("Length", "tokens", [
-      steps("all", "tokens", stage), steps("right", "tokens_right", stage), steps("wrong", "tokens_wrong", stage),
-    ]),
-  );
-  if (stage.kind === "rl") shown.push(curves("Entropy", "nats per token", [steps("train", "entropy", stage)]));
-  return shown;
 }
 
 /* ---------------------------------------------------------------------------------------------- ledger */
