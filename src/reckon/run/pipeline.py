@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -226,9 +227,14 @@ def differences(old: Tree, new: Tree) -> list[str]:
 
 
 def _digest(path: Path) -> str | None:
-    if path.is_dir():
-        return store.folder_digest(path)
-    return store.file_digest(path) if path.is_file() else None
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    return _hashed(path, tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)) if files else None
+
+
+@lru_cache(maxsize=64)
+def _hashed(path: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
+    """The digest of a file or folder, computed once while ``stamp`` stays: a large model takes a minute."""
+    return store.folder_digest(path) if path.is_dir() else store.file_digest(path)
 
 
 def _digests(inputs: dict[str, dict[str, str | None]]) -> dict[str, Any]:

@@ -67,6 +67,8 @@ class Run:
             self.claimed = True
             self._step = 0
             if all(state.status == "finished" for state in states):
+                # Once more: a kill may have come between the last manifest and this.
+                self._write_lineage()
                 self.progress.note(f"This run is finished; nothing to do. What it made: {self._made(chosen[-1])}")
                 return self._made(chosen[-1])
             try:
