@@ -90,7 +90,7 @@ def test_json_is_one_object_with_the_keys_of_an_eval_event(model: Path, plugin: 
     row = figures(reckon(model, *options(plugin, tmp_path), "--problems", 5, "--json"))
     assert list(row) == [
         *("event", "step", "time", "task", "split", "problems", "samples", "pass@1", "pass@k", "cons@k"),
-        *("mean_tokens", "truncated", "reflections", "format", "han", "absent", "kl_base", "samples_file"),
+        *("mean_tokens", "truncated", "reflections", "format", "language", "han", "absent", "kl_base", "samples_file"),
     ]
     assert (row["task"], row["split"], row["problems"], row["samples"]) == ("letter", "heldout", 5, 4)
     assert list(row["pass@k"]) == list(row["cons@k"]) == ["1", "2", "4"]

@@ -98,7 +98,7 @@ def test_summary_worked_by_hand(rollouts: list[Rollout]) -> None:
     summary = summarise(rollouts)
     assert list(summary) == [
         *("task", "problems", "samples", "pass@1", "pass@k", "cons@k", "mean_tokens"),
-        *("truncated", "reflections", "format", "han", "absent"),
+        *("truncated", "reflections", "format", "language", "han", "absent"),
     ]
     assert (summary["task"], summary["problems"], summary["samples"], summary["absent"]) == ("echo", 3, 4, 0)
     assert summary["pass@1"]["value"] == pytest.approx(0.5)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from reckon.tasks.registry import TASKS
+
 PLUGIN = """
 from reckon.tasks import Problem, Task, Verdict
 
@@ -85,6 +87,8 @@ def tiny_pipeline(base: Path) -> Path:
         (folder / "even.py").write_text(PLUGIN)
         (folder / "r1.yaml").write_text(RECIPE.format(model=_model(folder / "base")))
         reckon("run", folder / "r1.yaml", "--plugin", folder / "even.py", "--out", folder / "run")
+        # Other tests have a task of that name too.
+        del TASKS["even"]
     return folder / "run"
 
 

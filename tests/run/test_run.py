@@ -240,3 +240,19 @@ def test_two_steps_on_real_gsm8k(tmp_path: Path, model_folder: Path, monkeypatch
     pairs = [part for setting in settings for part in ("--set", setting)]
     assert reckon(["run", "r1-zero", "--out", str(tmp_path / "run"), *pairs], monkeypatch) == 0
     assert len(read_jsonl(tmp_path / "run" / "stages" / "01-train" / "metrics.jsonl")) == 2
+
+
+def test_pretraining_goes_on_from_a_model_whose_vocabulary_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reckon.models.load import load_model
+
+    small = ["steps=1", "texts_per_step=2", "eval.problems=2", "eval.samples=1", "rollout.max_new_tokens=8"]
+    options = [part for setting in small for part in ("--set", setting)]
+    assert reckon(["run", "micro-world", "--out", str(tmp_path / "run"), *options], monkeypatch) == 0
+    before, words = load_model("micro")
+    after, more = load_model(tmp_path / "run" / "stages" / "01-train" / "checkpoint" / "step-000001")
+    assert len(more) == len(after.get_input_embeddings().weight) > len(words)
+    assert more.decode(range(len(words))) == words.decode(range(len(words)))
+    kept = after.get_input_embeddings().weight[: len(words)] - before.get_input_embeddings().weight[: len(words)]
+    assert kept.abs().max() < 0.01
