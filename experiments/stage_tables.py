@@ -33,7 +33,9 @@ def keep(run: str, path: str) -> None:
         if (folder / "ledger.json").exists():
             ledgers[manifest["name"]] = json.loads((folder / "ledger.json").read_text())
         if (folder / "results.json").exists():
-            table += json.loads((folder / "results.json").read_text())["rows"]
+            rows = json.loads((folder / "results.json").read_text())["rows"]
+            # A model from elsewhere, which has a path for a name, is the teacher of a distillation.
+            table += [{**row, "model": "teacher" if "/" in row["model"] else row["model"]} for row in rows]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps({"table": table, "stages": stages, "ledgers": ledgers}, indent=1) + "\n")
 

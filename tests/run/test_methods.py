@@ -23,6 +23,7 @@ from reckon.core.store import read_jsonl
 from reckon.learn.forward import Policy
 from reckon.learn.learner import Learner, OptimConfig
 from reckon.learn.packing import padded
+from reckon.run import build
 from reckon.run.kinds import RLRecipe
 from reckon.run.progress import Lines
 from reckon.run.recipe import read_recipe
@@ -60,7 +61,7 @@ def recipe_of(method: str) -> RLRecipe:
 @pytest.mark.parametrize("method", method_names())
 def test_twenty_steps_are_those_on_record(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipe_of(method)
-    monkeypatch.setattr(Run, "_source", lambda self, sampler, *rest: Replay(sampler, recipe.reward))
+    monkeypatch.setattr(build, "Rollouts", lambda sampler, *rest, **more: Replay(sampler, recipe.reward))
     lines = Lines(Console(quiet=True))
     Run("r1-zero", recipe, tmp_path / "run", "reckon run r1-zero", [], Stop(), lines).execute()
     rows = list(read_jsonl(tmp_path / "run" / "stages" / "01-train" / "metrics.jsonl"))
