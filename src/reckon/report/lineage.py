@@ -149,7 +149,7 @@ class _Tracer:
         record = {**started, **(_manifest(folder) or {})}
         run = next((parent for parent in folder.parents if (parent / RUN).is_file()), folder.parent)
         versions = _mapping(run / RUN).get("versions") if (run / RUN).is_file() else None
-        times = [record.get(key) for key in ("started", "ended")]
+        began, ended = record.get("started"), record.get("ended")
         inputs: dict[str, Artefact] = {}
         self.stages[str(folder)] = StageRecord(
             run=str(run),
@@ -157,8 +157,8 @@ class _Tracer:
             kind=str(record.get("kind")),
             key=str(record.get("key")),
             config_digest=record.get("config_digest"),
-            started=times[0],
-            seconds=None if None in times else float(times[1]) - float(times[0]),  # type: ignore[arg-type]
+            started=began,
+            seconds=ended - began if began is not None and ended is not None else None,
             versions=versions if isinstance(versions, dict) else {},
             inputs=inputs,
         )
