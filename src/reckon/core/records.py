@@ -41,11 +41,15 @@ class Verdict:
             An absent score removes the sample and is counted; it never teaches a zero.
         reason: one word or short phrase: ``correct``, ``wrong``, ``no answer``, ``several answers``...
         extracted: the answer as the verifier read it; majority voting counts these.
+        detail: further facts, of the task's own: how many tests passed, say.
+        seconds: how long the judging took. No part of what the verdict says: two that differ in it alone are equal.
     """
 
     score: float | None
     reason: str = ""
     extracted: str | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(slots=True)

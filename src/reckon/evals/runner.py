@@ -81,7 +81,7 @@ def read_rollouts(path: Path) -> list[Rollout]:
 
 def rescore(rollouts: Sequence[Rollout], task: Task) -> list[Rollout]:
     """The same samples with fresh verdicts; the ones given are left as they are."""
-    return [judge(rollout, task) for rollout in rollouts]
+    return judge(rollouts, task)
 
 
 def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:

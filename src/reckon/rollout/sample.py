@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,10 +58,9 @@ class Sampler:
             for number, (problem, sample) in enumerate(asked)
         ]
         completions = self.engine.generate(requests, check)
-        rollouts = []
-        for (problem, sample), request, completion in zip(asked, requests, completions, strict=True):
-            rollout = Rollout(
-                task=self.task.member(problem).kind,
+        rollouts = [
+            Rollout(
+                task=self.task.kind,
                 problem=problem,
                 sample=sample,
                 prompt=prompts[problem.id][0],
@@ -76,19 +74,20 @@ class Sampler:
                 role=role,
                 seconds={"generate": completion.seconds},
             )
-            rollouts.append(judge(rollout, self.task))
-        return rollouts
+            for (problem, sample), request, completion in zip(asked, requests, completions, strict=True)
+        ]
+        return judge(rollouts, self.task)
 
 
-def judge(rollout: Rollout, task: Task) -> Rollout:
-    """The rollout with a verdict. A verifier that raises, or a response that failed, gives an absent one."""
-    start = time.perf_counter()
-    if rollout.finish in ("cancelled", "error"):
-        verdict = Verdict(None, f"generation: {rollout.finish}")
-    else:
-        try:
-            verdict = task.verify(rollout.problem, rollout.response)
-        except Exception as error:
-            verdict = Verdict(None, f"the verifier raised {type(error).__name__}: {error}")
-    seconds = {**rollout.seconds, "verify": time.perf_counter() - start}
-    return replace(rollout, task=task.member(rollout.problem).kind, verdict=verdict, seconds=seconds)
+def judge(rollouts: Sequence[Rollout], task: Task) -> list[Rollout]:
+    """The rollouts with verdicts; the ones given are left as they are. A response that failed gets an absent one."""
+    asked = [rollout for rollout in rollouts if rollout.finish not in ("cancelled", "error")]
+    verdicts = iter(task.verify_all([(rollout.problem, rollout.response) for rollout in asked]))
+    judged = []
+    for rollout in rollouts:
+        failed = rollout.finish in ("cancelled", "error")
+        verdict = Verdict(None, f"generation: {rollout.finish}") if failed else next(verdicts)
+        seconds = {**rollout.seconds, "verify": verdict.seconds}
+        kind = task.member(rollout.problem).kind
+        judged.append(replace(rollout, task=kind, verdict=verdict, seconds=seconds))
+    return judged

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from reckon.core.config import Strict
@@ -37,6 +39,22 @@ class Task(ABC):
     @abstractmethod
     def verify(self, problem: Problem, response: str) -> Verdict:
         """Judge a response (the text after the prompt). Must not raise on any text, however hostile."""
+
+    def verify_all(self, asked: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+        """The verdict on each of many responses, in their order: what :meth:`verify` says of it, and how long it took.
+
+        A verifier that raises gives an absent score. A task whose verifier has worker processes overrides this, so that
+        they share the work.
+        """
+        verdicts = []
+        for problem, response in asked:
+            start = time.perf_counter()
+            try:
+                verdict = self.verify(problem, response)
+            except Exception as error:
+                verdict = Verdict(None, f"the verifier raised {type(error).__name__}: {error}")
+            verdicts.append(replace(verdict, seconds=time.perf_counter() - start))
+        return verdicts
 
     def member(self, problem: Problem) -> Task:
         """The task whose problem this is: itself, unless it is several tasks in one."""

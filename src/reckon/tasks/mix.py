@@ -91,6 +91,15 @@ class MixTask(Task):
     def verify(self, problem: Problem, response: str) -> Verdict:
         return self.member(problem).verify(problem, response)
 
+    def verify_all(self, asked: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+        places: dict[int, list[int]] = {}
+        for place, (problem, _) in enumerate(asked):
+            places.setdefault(self.members.index(self.member(problem)), []).append(place)
+        verdicts: dict[int, Verdict] = {}
+        for member, own in places.items():
+            verdicts.update(zip(own, self.members[member].verify_all([asked[place] for place in own]), strict=True))
+        return [verdicts[place] for place in range(len(asked))]
+
     def gold_response(self, problem: Problem) -> str | None:
         return self.member(problem).gold_response(problem)
 
