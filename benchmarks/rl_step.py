@@ -334,7 +334,8 @@ def _trl_reward(source: Rollouts, by_id: dict[str, Problem]) -> tuple[Callable[.
 
     def score(prompt: str, problem: Problem, response: str, ids: list[int]) -> float:
         rollout = Rollout(task.kind, problem, 0, prompt, [], response, ids, logp=[], finish="stop", seed=0)
-        return source.reward.score(judge(rollout, task), source.config.max_new_tokens)[0] or 0.0
+        [rewarded] = source.reward.score_group(judge([rollout], task), source.config.max_new_tokens)
+        return rewarded.reward or 0.0
 
     def reward(
         prompts: list[str], completions: list[str], completion_ids: list[list[int]], problem: list[str], **_: Any

@@ -27,7 +27,7 @@ from reckon.algorithms.policy_gradient import PolicyGradient
 from reckon.core.records import Problem, Rollout
 from reckon.data.micro import build_tokenizer
 from reckon.learn.forward import Policy, measure
-from reckon.rewards.rules import soft_overlong
+from reckon.rewards.lengths import soft_overlong
 from reckon.run.kinds import RLRecipe
 from reckon.run.recipe import read_recipe
 

@@ -50,6 +50,13 @@ def test_an_absent_reward_is_absent_for_the_batch() -> None:
         Batch.of([rollout("a", [5]), rollout("a", [5], reward=None)]).need("reward_N")
 
 
+def test_rewards_of_single_tokens_are_a_column_where_there_are_any() -> None:
+    paid = rollout("a", [5, 6])
+    paid.token_rewards = [0.0, -0.5]
+    assert Batch.of([rollout("a", [5])]).reward_S is None
+    assert Batch.of([rollout("a", [5]), paid]).need("reward_S").tolist() == [0.0, 0.0, -0.5]
+
+
 def test_responses_that_cannot_carry_a_loss_are_refused() -> None:
     with pytest.raises(MissingColumn, match="empty response"):
         Batch.of([rollout("a", [])])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reckon.algorithms.base import Critic, Reference
 from reckon.algorithms.batch import Batch
-from reckon.algorithms.policy_gradient import KL, Correction, Entropy, PolicyGradient
+from reckon.algorithms.policy_gradient import KL, Correction, Difficulty, Entropy, PolicyGradient
 from reckon.core.errors import MissingColumn
 from reckon.core.records import FinishReason
 from tests.algorithms.by_hand import FIX_A, attempt, attempts, credited, update
@@ -314,6 +314,46 @@ def test_reinforce_plus_plus_baseline_whitens_tokens_of_the_whole_batch() -> Non
     near(batch.need("advantage_S")[first], [1.914854] + [-0.522233] * 3 + [0.696311] * 3 + [-1.740777])
 
 
+def test_difficulty_turns_a_prompts_advantages_up_or_down() -> None:
+    algorithm = PolicyGradient(advantage="group_mean", difficulty=Difficulty())
+    batch = credited(algorithm, attempts(*FIX_A))
+    near(batch.need("advantage_S")[FIRST], [0.75 * 1.492638, *[-0.25 * 0.95] * 3])
+
+
+# -------------------------------------------------------------------------------------- rewards of single tokens
+
+
+def token_rewards(*values: float, **others: Any) -> Any:
+    rollout = attempt("a", len(values), 1.0, **others)
+    rollout.token_rewards = list(values)
+    return rollout
+
+
+def test_a_token_is_paid_for_itself_and_discounted_for_what_follows() -> None:
+    algorithm = PolicyGradient(advantage="none", token_gamma=0.5)
+    paid = credited(algorithm, [token_rewards(0.0, -0.2, -0.2, 0.0), attempt("b", 2, 0.0)])
+    near(paid.need("advantage_S"), [1 - 0.15, 1 - 0.3, 1 - 0.2, 1.0, 0.0, 0.0])
+
+
+def test_what_single_tokens_earn_is_compared_with_nothing() -> None:
+    rollouts = attempts(*FIX_A)
+    rollouts[1].token_rewards = [0.0, 0.0, 0.0, -0.1]
+    batch = credited(PolicyGradient(advantage="group_mean", token_gamma=0.0), rollouts)
+    near(batch.need("advantage_S"), [0.75] * 2 + [-0.25] * 3 + [-0.35] + [-0.25] * 4)
+
+
+def test_forced_tokens_are_not_paid() -> None:
+    rollout = token_rewards(-1.0, -1.0, sampled=[True, False])
+    near(credited(PolicyGradient(advantage="none", token_gamma=1.0), [rollout]).need("advantage_S"), [0.0, 1.0])
+
+
+def test_the_critic_learns_nothing_of_single_tokens() -> None:
+    algorithm = PolicyGradient(advantage="gae", critic=Critic(), token_gamma=1.0)
+    batch = credited(algorithm, [token_rewards(0.0, -0.5)], value_S=[0.2, 0.6])
+    near(batch.need("return_S"), [1.0, 1.0])
+    near(batch.need("advantage_S"), [0.8 - 0.5, 0.4 - 0.5])
+
+
 # ---------------------------------------------------------------------------------------- PPO and its critics
 
 VALUES = [0.2, 0.4, 0.5, 0.8]
@@ -602,6 +642,7 @@ def test_needs_follow_from_the_choices() -> None:
         ({"lam_alpha": 0.5}, "belongs to advantage `gae`"),
         ({"advantage": "gae", "critic": Critic(), "min_advantage": 0.5}, "advantages of whole sequences"),
         ({"advantage": "none", "scale_live_groups": True}, "compares the samples of a prompt"),
+        ({"advantage": "none", "difficulty": {}}, "compares the samples of a prompt"),
         ({"kl": {"coef": 0.1, "estimator": "k1"}}, "no gradient on average"),
         ({"kl": {"coef": 0.1, "reference": {"kind": "refreshed"}}}, "has `every` if and only if"),
         ({"kl": {"coef": 0.1, "reference": {"rate": 0.1}}}, "has `rate` if and only if"),

@@ -9,10 +9,12 @@ from reckon.core.records import Verdict
 from reckon.rewards.rules import (
     accuracy,
     format_reward,
+    in_script,
     language,
+    repeated_tokens,
     repetition,
     script_words,
-    soft_overlong,
+    tag_reward,
     target_script,
     words,
 )
@@ -81,6 +83,23 @@ def test_a_summary_may_stand_between_thinking_and_answer_where_that_is_allowed(r
     assert format_reward(False, response, summary=True) == score
 
 
+@pytest.mark.parametrize(
+    ("opened", "response", "share"),
+    [
+        (False, GOOD, 1.0),
+        (False, "", 0.0),
+        (True, "", 0.25),
+        (True, GOOD, 0.75),
+        (True, "a </think> <answer> b </answer>", 1.0),
+        (False, "<think> a </think>", 0.5),
+        (False, "<think> a </think> <think> b </think> <answer> c </answer>", 0.5),
+        (False, "</answer> <answer> </think> <think>", 1.0),
+    ],
+)
+def test_tags_are_counted_wherever_they_stand(opened: bool, response: str, share: float) -> None:
+    assert tag_reward(opened, response) == share
+
+
 TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 
 
@@ -137,8 +156,37 @@ def test_language_is_a_share_and_scripts_do_not_overlap(text: str) -> None:
 
 
 def test_words_by_script() -> None:
-    assert script_words("<think>yes 对 да x 3 + 4</think> no") == {"latin": 1, "han": 1, "other": 1}
+    assert script_words("<think>yes 对 да x 3 + 4</think> no") == {"latin": 1, "han": 1, "cyrillic": 1}
     assert script_words("<think> 8 * 3 = 24 </think>") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "script", "count"),
+    [
+        ("сколько будет x, если y = 3", "cyrillic", 3),
+        ("ёлка й", "cyrillic", 2),
+        ("هذه مَدْرَسَة", "arabic", 2),
+        ("٣ + ٤", "arabic", 0),
+        ("हिन्दी में", "devanagari", 2),
+        ("१२", "devanagari", 0),
+        ("コーヒー を", "kana", 2),
+        ("안녕 하세요", "hangul", 2),
+        ("αβγ δ", "other", 2),
+    ],
+)
+def test_words_of_other_scripts(text: str, script: str, count: int) -> None:
+    code = "`" * 3
+    assert script_words(f"<think> {text} $слово$ {code}код कोड 코드{code} 42 </think>") == (
+        {script: count} if count else {}
+    )
+
+
+def test_japanese_is_written_in_han_too() -> None:
+    response = "<think> 東京です yes </think>"
+    assert script_words(response) == {"han": 2, "kana": 1, "latin": 1}
+    assert language(response, "kana") == 3 / 4
+    assert language(response, "han") == 2 / 4
+    assert in_script(script_words(response), "latin") == 1
 
 
 @pytest.mark.parametrize(
@@ -151,7 +199,16 @@ def test_words_by_script() -> None:
         ("请用英文回答： 向 Anna 问好。", "latin"),
         ("请用中文回答: say hello", "han"),
         ("Translate: he answered in Chinese.", "latin"),
-        ("Привет", "latin"),
+        ("Translate into French: he left.", "latin"),
+        ("Answer in French: bonjour", "latin"),
+        ("Answer in Russian: how are you?", "cyrillic"),
+        ("Привет тебе, Anna!", "cyrillic"),
+        ("Solve x + y = 3", "latin"),
+        ("東京の天気は？", "kana"),
+        ("서울 날씨", "hangul"),
+        ("كم عدد هذه الكتب؟", "arabic"),
+        ("यह क्या है", "devanagari"),
+        ("1 + 1", "latin"),
         ("", "latin"),
     ],
 )
@@ -226,27 +283,33 @@ def test_words_take_linear_time(piece: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "penalty"),
+    ("ids", "n", "again"),
     [
-        (0, 0.0),
-        (16383, 0.0),
-        (16384, 0.0),
-        (16385, -1 / 4096),
-        (18432, -0.5),
-        (20480, -1.0),
-        (20481, -1.0),
-        (22528, -1.0),
+        ([5, 5, 5, 5, 5], 2, [0, 1, 1, 1, 1]),
+        ([1, 2, 3, 1, 2, 3], 3, [0, 0, 0, 1, 1, 1]),
+        ([1, 2, 3, 1, 2], 2, [0, 0, 0, 1, 1]),
+        ([1, 2, 1, 2, 1, 2], 2, [0, 0, 1, 1, 1, 1]),
+        ([1, 2, 1, 3, 1], 1, [0, 0, 1, 0, 1]),
+        ([1, 2], 3, [0, 0]),
+        ([], 1, []),
     ],
 )
-def test_soft_overlong_with_the_papers_numbers(length: int, penalty: float) -> None:
-    assert soft_overlong(length, 20480, 4096) == penalty
+def test_tokens_that_say_again_what_was_said(ids: list[int], n: int, again: list[int]) -> None:
+    assert repeated_tokens(ids, n) == [bool(flag) for flag in again]
 
 
-@given(st.integers(1, 5000), st.floats(0.01, 1), st.integers(0, 6000))
+@given(st.lists(st.integers(0, 2), max_size=30), st.integers(1, 5))
 @settings(deadline=None)
-def test_soft_overlong_falls_from_0_to_minus_1(limit: int, share: float, length: int) -> None:
-    buffer = share * limit
-    here, next_ = soft_overlong(length, limit, buffer), soft_overlong(length + 1, limit, buffer)
-    assert -1 <= next_ <= here <= 0
-    assert here - next_ <= 1 / buffer + 1e-9
-    assert soft_overlong(limit, limit, buffer) == pytest.approx(-1)
+def test_a_token_repeats_if_an_ngram_over_it_began_earlier_too(ids: list[int], n: int) -> None:
+    grams = [ids[start : start + n] for start in range(len(ids) - n + 1)]
+    expected = [
+        any(grams[start] in grams[:start] for start in range(max(0, place - n + 1), min(place + 1, len(grams))))
+        for place in range(len(ids))
+    ]
+    assert repeated_tokens(ids, n) == expected
+
+
+def test_repeated_tokens_take_linear_time() -> None:
+    start = time.process_time()
+    assert sum(repeated_tokens([7] * 60_000, 40)) == 60_000 - 1
+    assert time.process_time() - start < 3

@@ -161,6 +161,69 @@ def test_a_step_in_which_nothing_could_be_judged_stops_the_run(scripted: Make, d
     assert len(sampler.engine.calls) == 1
 
 
+# ------------------------------------------------------------------------------------------- rewards of a group
+
+
+def talkative(prompt: str, request: Request) -> str:
+    """Right and wrong answers by turns, each longer than the last."""
+    return (RIGHT, WRONG)[request.id % 2] + " and" * (request.id % 4)
+
+
+def test_lengths_are_compared_among_the_samples_of_a_prompt_once_they_count(scripted: Make) -> None:
+    reward = RewardSpec(format=0.0, length={"weight": 0.5, "after": 1})
+    source = Rollouts(scripted(talkative), config(2, 4), reward, seed=0, greedy=True)
+    assert all("length" not in rollout.parts for rollout in source.collect(1, go).rollouts)
+    for group in groups(source.collect(2, go).rollouts).values():
+        lengths = [len(rollout.response_ids) for rollout in group[:4]]
+        assert lengths == sorted(set(lengths))
+        expected = [0.5 - (length - lengths[0]) / (lengths[-1] - lengths[0]) for length in lengths]
+        expected[1] = min(0.0, expected[1])
+        expected[3] = min(0.0, expected[3])
+        assert [rollout.parts["length"] for rollout in group[:4]] == pytest.approx(expected)
+        assert group[0].reward == pytest.approx(1 + 0.5 * expected[0])
+        # The greedy answer stands alone and is compared with nothing.
+        assert (group[4].role, group[4].parts["length"]) == ("greedy", 0.0)
+
+
+def test_the_length_that_is_rewarded_is_the_one_that_was_asked_for(scripted: Make) -> None:
+    target = {"mode": "exact", "low": 1, "high": 8, "alpha": 0.1, "weight": 0.5}
+    reward = RewardSpec(format=0.0, target=target)
+
+    def fresh() -> Sampler:
+        return scripted(lambda prompt, request: RIGHT if "The answer is" in prompt else WRONG)
+
+    sampler = fresh()
+    source = Rollouts(sampler, config(6, 2, rationalise=True), reward, seed=0, greedy=True)
+    first, second = source.collect(1, go).rollouts, source.collect(2, go).rollouts
+    asked: dict[str, set[int]] = {}
+    for rollout in (*first, *second):
+        question, _, length = rollout.problem.question.removesuffix(" tokens.").partition(" Think for ")
+        assert question == f"Question {rollout.problem.id[1:]}?"
+        asked.setdefault(rollout.problem.id, set()).add(int(length))
+        assert rollout.prompt == rollout.problem.question
+        miss = abs(int(length) - len(rollout.response_ids))
+        assert rollout.parts["target"] == pytest.approx(-0.1 * miss)
+        assert rollout.reward == pytest.approx(float(rollout.response == RIGHT) - 0.05 * miss)
+    assert {rollout.role for rollout in first} == {"policy", "greedy", "hinted"}
+    assert all(prompt.count("Think for") == 1 for call in sampler.engine.calls for prompt in call)
+    assert len({length for lengths in asked.values() for length in lengths}) > 2
+    again = Rollouts(fresh(), config(6, 2, rationalise=True), reward, seed=0, greedy=True)
+    assert [r.prompt for r in again.collect(2, go).rollouts] == [r.prompt for r in second]
+
+
+def test_tokens_that_repeat_pay_for_themselves(scripted: Make) -> None:
+    reward = RewardSpec(format=0.0, token_repetition={"weight": 0.05, "n": 1})
+    source = Rollouts(scripted(always(f"{RIGHT} no no no")), config(1, 1), reward, seed=0)
+    [rollout] = source.collect(1, go).rollouts
+    assert rollout.token_rewards is not None
+    assert len(rollout.token_rewards) == len(rollout.response_ids)
+    again = len(rollout.response_ids) - len(set(rollout.response_ids))
+    assert again >= 2
+    assert rollout.parts["token_repetition"] == -again
+    assert sum(rollout.token_rewards) == pytest.approx(-0.05 * again)
+    assert rollout.reward == 1.0
+
+
 # ----------------------------------------------------------------------------------------------- dynamic sampling
 
 

@@ -50,7 +50,8 @@ class Replay:
         target = rng.choice(tries).value
         question = f"Make {target} from {', '.join(map(str, numbers))}."
         problem = Problem(f"{'-'.join(map(str, numbers))}:{target}", question, {"nums": numbers, "target": target})
-        return [self._rollout(rng, problem, tried, role) for tried, role in zip(tries, ROLES, strict=True)]
+        group = [self._rollout(rng, problem, tried, role) for tried, role in zip(tries, ROLES, strict=True)]
+        return self.reward.score_group(group, LIMIT)
 
     def _rollout(self, rng: random.Random, problem: Problem, tried: Attempt, role: Role) -> Rollout:
         tokenizer = self.sampler.tokenizer
@@ -61,5 +62,4 @@ class Replay:
         finish: FinishReason = "length" if rng.random() < 0.2 else "stop"
         rollout = Rollout("countdown", problem, 0, prompt, prompt_ids, response, ids, [], finish, 0, role=role)
         rollout.verdict = self.sampler.task.verify(problem, response)
-        rollout.reward, rollout.parts = self.reward.score(rollout, LIMIT)
         return rollout

@@ -50,6 +50,22 @@ def test_means_are_over_what_could_be_judged_or_sampled() -> None:
     assert (row["sequences"], row["generated_tokens"], row["filtered"]) == (4, 16, 0.0)
 
 
+def test_reasons_are_counted_and_a_flood_of_them_is_not() -> None:
+    verdicts = [Verdict(0.0, "wrong")] * 3 + [Verdict(1.0, "correct")] * 2 + [Verdict(None, "timed out")]
+    rows = [replace(rollout("a", 0.0), verdict=verdict) for verdict in verdicts]
+    assert list(rollout_metrics(rows[:5], rows[5:])["reasons"].items()) == [
+        ("wrong", 3),
+        ("correct", 2),
+        ("timed out", 1),
+    ]
+    odd = [replace(rollout("a", None), verdict=Verdict(None, f"raised {n}:\n{'x' * 999}")) for n in range(40)]
+    reasons = rollout_metrics([*rows, *odd])["reasons"]
+    assert len(reasons) == 11
+    assert (sum(reasons.values()), reasons["wrong"], reasons["others"]) == (46, 3, 33)
+    assert max(map(len, reasons)) == 80
+    assert not any("\n" in reason for reason in reasons)
+
+
 @pytest.mark.parametrize("role", ["greedy", "anchor", "hinted"])
 def test_what_the_policy_did_not_sample_counts_as_generated_only(role: Role) -> None:
     other = rollout("a", 1.0, tokens=8, role=role, finish="length", response="Wait", logp=[])
@@ -76,7 +92,7 @@ def test_a_part_that_some_rollouts_lack_is_a_mean_over_the_others() -> None:
 def test_of_nothing_there_is_no_mean() -> None:
     row = rollout_metrics([])
     assert {name for name, value in row.items() if value is not None} == {
-        "parts", "tasks", "spread", "absent", "sequences", "generated_tokens",
+        "parts", "tasks", "spread", "absent", "reasons", "sequences", "generated_tokens",
     }  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class Batch:
         group_N: the prompt group of each sequence, 0-based.
         role_N: what each sequence is for, as an index into ``ROLES``.
         reward_N: scalar reward of each sequence (float64).
+        reward_S: what single tokens earned beside the reward of their sequence.
         correct_N: the verifier's score of each sequence (float64), whatever the reward adds to it.
         truncated_N: True where generation hit the token limit.
         greedy_N: reward of the greedy answer to the same prompt.
@@ -60,6 +61,7 @@ class Batch:
     role_N: Tensor
     truncated_N: Tensor
     reward_N: Tensor | None = None
+    reward_S: Tensor | None = None
     correct_N: Tensor | None = None
     greedy_N: Tensor | None = None
     sampled_S: Tensor | None = None
@@ -101,6 +103,7 @@ class Batch:
             role_N=torch.tensor([ROLES.index(rollout.role) for rollout in rollouts], dtype=torch.int8),
             truncated_N=torch.tensor([rollout.finish == "length" for rollout in rollouts], dtype=torch.bool),
             reward_N=_floats([rollout.reward for rollout in rollouts], torch.float64),
+            reward_S=_token_rewards(rollouts),
             correct_N=_floats([r.verdict.score if r.verdict else None for r in rollouts], torch.float64),
             sampled_S=torch.tensor(
                 [
@@ -176,6 +179,14 @@ class Batch:
         moved = {field.name: getattr(self, field.name) for field in fields(self)}
         on_device: dict[str, Any] = {k: v.to(device) for k, v in moved.items() if isinstance(v, Tensor)}
         return replace(self, **on_device)
+
+
+def _token_rewards(rollouts: Sequence[Rollout]) -> Tensor | None:
+    """[S] float64, 0 where a rollout has none; None if no rollout has any."""
+    if all(rollout.token_rewards is None for rollout in rollouts):
+        return None
+    earned = [rollout.token_rewards or [0.0] * len(rollout.response_ids) for rollout in rollouts]
+    return torch.tensor([value for values in earned for value in values], dtype=torch.float64)
 
 
 def _floats(values: Sequence[float | None], dtype: torch.dtype) -> Tensor | None:

@@ -88,6 +88,22 @@ class Correction(Strict):
     high: float = Field(2.0, ge=1)
 
 
+class Difficulty(Strict):
+    """Advantages weighed by how hard their prompt is: :func:`.ops.difficulty_weight` (GRPO-LEAD, arXiv 2504.09696).
+
+    Attributes:
+        low, high: the weights of the easiest and of the hardest prompt, for a right answer; for a wrong one they
+            change places.
+        middle: the share of right answers at which the weight is half-way between.
+        steepness: of the way from one to the other.
+    """
+
+    low: float = Field(0.4, ge=0)
+    high: float = Field(1.5, gt=0)
+    middle: float = Field(0.75, ge=0, le=1)
+    steepness: float = Field(10.0, gt=0)
+
+
 class PolicyGradient(Algorithm):
     """Every choice of a policy-gradient method. The defaults are the modern form: token mean, clip-higher, no KL.
 
@@ -98,9 +114,12 @@ class PolicyGradient(Algorithm):
         epsilon: added to a group's standard deviation.
         whiten: subtract the mean and divide by the std (``population`` or ``sample``) of the whole batch's tokens.
         scale_live_groups: multiply by groups / groups with unequal rewards (GPG's alpha).
+        difficulty: weigh a group by its share of right answers.
         min_advantage: sequences with a smaller absolute advantage are left out of loss and denominators (CPPO).
         gamma, lam: of generalised advantage estimation. With ``lam_alpha``, lambda of a sequence of l tokens is
             1 - 1 / (lam_alpha l) instead (VAPO).
+        token_gamma: what single tokens earned (``reward_S``) is added to the advantages of the tokens before them,
+            discounted by this (0.99: arXiv 2502.03373). It is compared with nothing, and no critic learns of it.
         surrogate: ``clip`` (PPO), ``cispo``, ``mirror`` (k1.5), or ``score``, plain A logp without a ratio.
         ratio: of each token, or the geometric mean over the sequence (GSPO).
         clip_low, clip_high: the ratio is clipped to [1 - clip_low, 1 + clip_high]; None leaves that side open.
@@ -121,10 +140,12 @@ class PolicyGradient(Algorithm):
     epsilon: float = Field(1e-6, ge=0)
     whiten: Literal["population", "sample"] | None = None
     scale_live_groups: bool = False
+    difficulty: Difficulty | None = None
     min_advantage: float = Field(0.0, ge=0)
     gamma: float = Field(1.0, ge=0, le=1)
     lam: float = Field(1.0, ge=0, le=1)
     lam_alpha: float | None = Field(None, gt=0)
+    token_gamma: float = Field(0.99, ge=0, le=1)
 
     surrogate: Literal["clip", "cispo", "mirror", "score"] = "clip"
     ratio: ops.Level = "token"
@@ -168,6 +189,9 @@ class PolicyGradient(Algorithm):
             ),
             "`scale_live_groups` needs an advantage that compares the samples of a prompt": (
                 self.scale_live_groups and self.advantage not in GROUPED
+            ),
+            "`difficulty` needs an advantage that compares the samples of a prompt": (
+                self.difficulty is not None and self.advantage not in GROUPED
             ),
         }
         for reason, found in refused.items():
@@ -220,6 +244,9 @@ class PolicyGradient(Algorithm):
             advantage_S = self._compared(batch, reward_N, state)[batch.row_S]
             if penalty_S is not None:
                 advantage_S = advantage_S - ops.suffix_sum(penalty_S, batch.row_S)
+        if batch.reward_S is not None:
+            earned_S = torch.where(batch.live_S, batch.reward_S, 0.0)
+            advantage_S = advantage_S + ops.suffix_sum(earned_S, batch.row_S, self.token_gamma)
         if self.truncation == "mask":
             batch.mask(batch.truncated_N)
         if self.whiten:
@@ -259,6 +286,9 @@ class PolicyGradient(Algorithm):
         )
         if self.scale_live_groups:
             advantage_N = advantage_N * ops.live_group_scale(reward_N, batch.group_N)
+        if self.difficulty:
+            right_N, weights = batch.need("correct_N") >= 1, self.difficulty.model_dump()
+            advantage_N = advantage_N * ops.difficulty_weight(advantage_N, right_N, batch.group_N, **weights)
         if self.min_advantage > 0:
             batch.mask(advantage_N.abs() < self.min_advantage)
         return advantage_N

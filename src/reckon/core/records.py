@@ -56,7 +56,7 @@ class Verdict:
 class Rollout:
     """One attempt at one problem.
 
-    ``response_ids``, ``logp`` and ``sampled`` have equal length, the response's token count.
+    ``response_ids``, ``logp``, ``sampled`` and ``token_rewards`` have equal length, the response's token count.
 
     Attributes:
         logp: the sampler's log-probability of each token (nats) at the sampling temperature.
@@ -66,6 +66,7 @@ class Rollout:
         verdict: None until judged.
         reward: the number the optimiser sees; None when the verdict is absent.
         parts: the reward's named parts, before weighting.
+        token_rewards: what single tokens earned beside ``reward``; None where none did.
         advantage: per-sequence credit; None until credit was assigned.
         seconds: time per phase (``generate``, ``verify``).
     """
@@ -86,6 +87,7 @@ class Rollout:
     verdict: Verdict | None = None
     reward: float | None = None
     parts: dict[str, float] = field(default_factory=dict)
+    token_rewards: list[float] | None = None
     advantage: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 

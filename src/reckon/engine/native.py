@@ -26,6 +26,7 @@ from reckon.engine.base import Completion, Engine, Request
 from reckon.engine.decoder import Decoder
 from reckon.engine.direct import DirectDecoder
 from reckon.engine.general import GeneralDecoder
+from reckon.engine.requests import Limits
 from reckon.engine.sampling import sample, streams, uniforms
 from reckon.engine.stopping import StopMatcher
 
@@ -129,24 +130,18 @@ class NativeEngine(Engine):
                 fix=f"Give positive numbers, and a max_context of at most {limit}, the model's own",
             )
         self._max_running, self._prefill_tokens = max_running, prefill_tokens
-        self._max_context = max_context or limit
-        self._vocabulary = model.get_input_embeddings().weight.shape[0]
+        self._limits = Limits(max_context or limit, model.get_input_embeddings().weight.shape[0])
         self._stops = StopMatcher(tokenizer)
         self._device = model.device
         self._state = _RowState(max_running, model.device)
-        self._general = GeneralDecoder(model, max_running, self._max_context)
-        self._direct = DirectDecoder(model, max_running, self._max_context)
+        self._general = GeneralDecoder(model, max_running, self._limits.max_context)
+        self._direct = DirectDecoder(model, max_running, self._limits.max_context)
         self._decoder: Decoder = self._general
         self._waiting: deque[_Running] = deque()
         self._rows: list[_Running] = []
 
     def submit(self, requests: Sequence[Request]) -> None:
-        known = {one.request.id for one in (*self._waiting, *self._rows)}
-        for request in requests:
-            self._validate(request)
-            if request.id in known:
-                raise ConfigError(f"request {request.id} is already queued", fix="Give every request an id of its own")
-            known.add(request.id)
+        self._limits.validate(requests, [one.request.id for one in (*self._waiting, *self._rows)])
         now = time.perf_counter()
         self._waiting.extend(
             _Running(request, self._stops.watch(request.sampling), len(request.prompt_ids), now, Completion(request.id))
@@ -175,9 +170,8 @@ class NativeEngine(Engine):
         if temperature <= 0:
             raise ConfigError(f"scoring needs a temperature above 0, not {temperature}")
         for prompt, response in zip(prompts, responses, strict=True):
-            self._check_tokens(prompt, len(response), "score")
-            self._check_ids(response, "score")
-        budget = min(self._prefill_tokens, max(1, _SCORED_LOGITS // self._vocabulary))
+            self._limits.check_text(prompt, response)
+        budget = min(self._prefill_tokens, max(1, _SCORED_LOGITS // self._limits.vocabulary))
         scores: list[list[float]] = [[] for _ in responses]
         texts = {
             index: [*prompt, *response]
@@ -199,38 +193,6 @@ class NativeEngine(Engine):
         logits_UTV = decoder.logits(ids_UT[:, :-1])
         logp_UTV = torch.log_softmax(logits_UTV.float() / temperature, dim=-1)
         return logp_UTV.gather(2, ids_UT[:, 1:, None])[:, :, 0]
-
-    def _validate(self, request: Request) -> None:
-        sampling, where = request.sampling, f"request {request.id}"
-        self._check_tokens(request.prompt_ids, sampling.max_new_tokens, where)
-        if sampling.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens is {sampling.max_new_tokens}", where=where, fix="Ask for at least 1")
-        if not 0 < sampling.top_p <= 1:
-            raise ConfigError(f"top_p is {sampling.top_p}, outside (0, 1]", where=where, fix="1 samples everything")
-        if not 0 <= sampling.temperature < float("inf"):
-            raise ConfigError(f"temperature is {sampling.temperature}", where=where, fix="Give 0 (greedy) or more")
-        if "" in sampling.stop:
-            raise ConfigError("a stop string is empty", where=where, why="It would end every response at once")
-
-    def _check_tokens(self, prompt_ids: Sequence[int], new_tokens: int, where: str) -> None:
-        if len(prompt_ids) == 0:
-            raise ConfigError("the prompt is empty", where=where, fix="Give at least one token")
-        if len(prompt_ids) + new_tokens > self._max_context:
-            raise ConfigError(
-                f"a prompt of {len(prompt_ids)} tokens and {new_tokens} new ones exceed the context "
-                f"of {self._max_context} tokens",
-                where=where,
-                fix="Shorten the prompt or lower max_new_tokens",
-            )
-        self._check_ids(prompt_ids, where)
-
-    def _check_ids(self, ids: Sequence[int], where: str) -> None:
-        if len(ids) > 0 and not 0 <= min(ids) <= max(ids) < self._vocabulary:
-            raise ConfigError(
-                f"token ids from {min(ids)} to {max(ids)}, but the model knows 0 to {self._vocabulary - 1}",
-                where=where,
-                fix="Use the model's own tokenizer",
-            )
 
     def _pick(self) -> Decoder:
         """Our own forward where it may stand for the model's, else the model."""

@@ -150,6 +150,12 @@ class Rollouts:
         """Continue from what :meth:`save` gave."""
         self.order.load(saved)
 
+    def _with_target(self, problem: Problem, step: int) -> Problem:
+        """The problem as it is asked at a step: where the reward is about a length, with that in the question."""
+        if (target := self.reward.target) is None:
+            return problem
+        return replace(problem, question=problem.question + target.request(target.draw(self.seed, step, problem.id)))
+
     def _sample(self, step: int, check: Callable[[], None]) -> dict[str, Group]:
         """The policy's samples by problem: one round, or with dynamic sampling as many as needed and allowed."""
         wanted, dynamic = self.config.prompts_per_step, self.config.dynamic_sampling
@@ -157,7 +163,7 @@ class Rollouts:
         asked: dict[str, Group] = {}
         count = wanted
         for _ in range(dynamic.max_rounds if dynamic else 1):
-            problems = list(islice(queue, count))
+            problems = [self._with_target(problem, step) for problem in islice(queue, count)]
             asked |= self._ask(self.sampler, problems, self.config.samples_per_prompt, "policy", step, check)
             self._refuse_unjudged(asked, step)
             mixed = sum(map(_mixed, asked.values()))
@@ -211,15 +217,21 @@ class Rollouts:
     ) -> dict[str, Group]:
         """Judged and rewarded responses by problem, from seeds of their own for each role."""
         purpose = (self.seed, "rollout" if role == "policy" else role, step)
-        groups: dict[str, Group] = {}
         rollouts = sampler.ask(list(problems), samples, purpose, role=role, shown=shown, check=check)
         scores = self._model_scores(rollouts)
+        places: dict[str, list[int]] = {}
         for place, rollout in enumerate(rollouts):
-            reward, parts = None, dict[str, float]()
-            if scores.get(place, 0.0) is not None:
-                reward, parts = self.reward.score(rollout, self.config.max_new_tokens, scores.get(place))
-            groups.setdefault(rollout.problem.id, []).append(replace(rollout, reward=reward, parts=parts))
-        return groups
+            places.setdefault(rollout.problem.id, []).append(place)
+        return {
+            name: self.reward.score_group(
+                [rollouts[place] for place in own],
+                self.config.max_new_tokens,
+                step=step,
+                target=self.reward.target.draw(self.seed, step, name) if self.reward.target else None,
+                model_scores=[scores[place] for place in own] if own[0] in scores else None,
+            )
+            for name, own in places.items()
+        }
 
     def _model_scores(self, rollouts: Sequence[Rollout]) -> dict[int, float | None]:
         """By place in ``rollouts``: what a reward model says of those whose task has one, None where it cannot say."""

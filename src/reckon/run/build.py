@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from reckon.data.examples import Examples, load_examples
 from reckon.data.micro import Texts, add_words, build_tokenizer
 from reckon.data.preferences import Preferences, load_preferences
 from reckon.engine.base import Sampling
-from reckon.engine.native import NativeEngine
+from reckon.engine.build import build_engine
+from reckon.engine.endpoint import Endpoint
 from reckon.learn.forward import Policy, Reward, Value
 from reckon.learn.learner import Learner
 from reckon.learn.reference import ReferenceModel
@@ -35,12 +36,13 @@ from reckon.models.reward import RewardCard, load_reward_model, make_reward_mode
 from reckon.models.template import PromptTemplate
 from reckon.models.value import ValueModel
 from reckon.rollout.collect import Rollouts
-from reckon.rollout.judge import ChainOfThoughtJudge, Scorer
+from reckon.rollout.judge import EndpointVoice, EngineVoice, Judge, Scorer, Voice
 from reckon.rollout.sample import Sampler
 from reckon.run.kinds import (
     CurateRecipe,
     EvaluateRecipe,
     Generation,
+    JudgeScorerConfig,
     MergeRecipe,
     PretrainRecipe,
     Recipe,
@@ -324,20 +326,27 @@ def _critic(recipe: RLRecipe, model: PreTrainedModel) -> Learner | None:
 
 
 def _scorer(config: ScorerConfig, recipe: RLRecipe) -> Scorer:
-    """A reward model, ready to score."""
-    if config.kind == "value":
-        model, tokenizer, _ = load_reward_model(config.model, recipe.dtype, recipe.device)
-        return RewardModel(model, tokenizer)
+    """A reward model or a judge, ready to score."""
+    if config.kind == "judge":
+        return Judge(_voice(config, recipe), config, recipe.seed)
+    model, tokenizer, _ = load_reward_model(config.model, recipe.dtype, recipe.device)
+    return RewardModel(model, tokenizer)
+
+
+def _voice(config: JudgeScorerConfig, recipe: RLRecipe) -> Voice:
+    """The language model that a judge asks."""
+    sampling = Sampling(config.max_new_tokens, config.temperature)
+    if config.endpoint is not None:
+        return EndpointVoice(Endpoint(config.endpoint), sampling)
+    assert config.model is not None
     model, tokenizer = load_model(config.model, recipe.dtype, recipe.device)
     context = model.config.get_text_config().max_position_embeddings
-    limit = min(recipe.rollout.max_new_tokens, context // 2)
-    return ChainOfThoughtJudge(
-        NativeEngine(model, tokenizer, max_running=recipe.max_running),
+    return EngineVoice(
+        build_engine(recipe.engine, model, tokenizer, recipe.max_running),
         tokenizer,
         PromptTemplate(recipe.template),
-        Sampling(max_new_tokens=limit, temperature=1.0, stop_ids=end_ids(model, tokenizer)),
+        replace(sampling, max_new_tokens=min(config.max_new_tokens, context // 2), stop_ids=end_ids(model, tokenizer)),
         max_context=context,
-        seed=recipe.seed,
     )
 
 
@@ -413,7 +422,7 @@ def _(recipe: EvaluateRecipe, job: Job) -> Made:
 def _sampler(recipe: Recipe, task: dict[str, Any], model: Any, tokenizer: Any, settings: Generation) -> Sampler:
     return Sampler(
         task=build_task(task),
-        engine=NativeEngine(model, tokenizer, max_running=recipe.max_running),
+        engine=build_engine(recipe.engine, model, tokenizer, recipe.max_running),
         tokenizer=tokenizer,
         template=PromptTemplate(recipe.template),
         sampling=Sampling(

@@ -25,11 +25,14 @@ from reckon.data.examples import SFTData
 from reckon.data.micro import MicroText
 from reckon.data.preferences import PreferenceData
 from reckon.data.world import WorldText
+from reckon.engine.build import EngineConfig, NativeConfig
+from reckon.engine.endpoint import EndpointConfig
 from reckon.learn.learner import OptimConfig
 from reckon.models.lora import LoraConfig
 from reckon.models.template import PromptTemplate
 from reckon.rewards.spec import RewardSpec
 from reckon.rollout.collect import RolloutConfig
+from reckon.rollout.judge import JudgeConfig
 from reckon.run.shipped import method_names
 from reckon.stages.evaluate import EvalConfig
 from reckon.stages.sample import Shots
@@ -47,6 +50,7 @@ class Recipe(Strict):
         threads: CPU threads; 0 uses all cores. Runs are repeatable bit for bit only with the same number.
         device, dtype: as torch names them.
         template: a name or text of :class:`reckon.models.template.PromptTemplate`.
+        engine: who generates; see :mod:`reckon.engine.build`.
         max_running: responses the engine generates at once.
     """
 
@@ -55,6 +59,7 @@ class Recipe(Strict):
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     template: str = "r1-zero"
+    engine: EngineConfig = NativeConfig()
     max_running: int = Field(256, ge=1)
 
     @property
@@ -128,17 +133,37 @@ class TaskRecipe(TrainRecipe):
         yield from _task_sources("task", self.task)
 
 
-class ScorerConfig(Strict):
-    """A reward model.
+class ValueScorerConfig(Strict):
+    """A reward model with a head that gives a number (Bradley-Terry or pointwise).
 
     Attributes:
-        model: what a ``reward`` recipe made; or a language model that judges, with ``chain_of_thought``.
-        kind: ``value``, a number from a head (Bradley-Terry or pointwise), or ``chain_of_thought``, a language model
-            that reasons before its verdict (Kimi k1.5, arXiv 2501.12599, sec. 2.3.3).
+        model: what a ``reward`` recipe made.
     """
 
+    kind: Literal["value"]
     model: str
-    kind: Literal["value", "chain_of_thought"] = "value"
+
+
+class JudgeScorerConfig(JudgeConfig):
+    """A language model that judges: one in this process, or one behind a server.
+
+    Attributes:
+        model: a folder, a hub name or a stage.
+    """
+
+    kind: Literal["judge"]
+    model: str | None = None
+    endpoint: EndpointConfig | None = None
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> JudgeScorerConfig:
+        if (self.model is None) == (self.endpoint is None):
+            raise ValueError("a judge needs a model or an endpoint, and not both")
+        return self
+
+
+ScorerConfig = Annotated[ValueScorerConfig | JudgeScorerConfig, Field(discriminator="kind")]
+"""What rewards responses that no rule can judge; ``value`` unless ``kind`` says otherwise."""
 
 
 class RLRecipe(TaskRecipe):
@@ -184,6 +209,7 @@ class RLRecipe(TaskRecipe):
         pretrain = needs.critic.pretrain_steps if needs.critic else 0
         batch = rollout.prompts_per_step * rollout.samples_per_prompt
         kinds = set(_kinds(self.task))
+        longest = self.reward.target.high if self.reward.target else 0
         refused = {
             "rollout.samples_per_prompt must be at least 2: this algorithm compares the samples of a prompt, and a "
             "group of one has nothing to compare": needs.group and rollout.samples_per_prompt < 2,
@@ -195,9 +221,18 @@ class RLRecipe(TaskRecipe):
             ),
             "rollout.rationalise gives answers that are not samples of the policy: only algorithm.kind `cloning` can "
             "use them": rollout.rationalise and not isinstance(self.algorithm, Cloning),
-            "algorithm.truncation `zero_reward` with reward.signed or reward.overlong would pay a truncated response "
-            "more than a wrong one": getattr(self.algorithm, "truncation", "") == "zero_reward"
-            and (self.reward.signed or self.reward.overlong is not None),
+            "algorithm.truncation `zero_reward` with a reward that can be negative would pay a truncated response more "
+            "than a wrong one": getattr(self.algorithm, "truncation", "") == "zero_reward"
+            and self.reward.bounds(right=False)[0] < 0,
+            "reward.token_repetition pays single tokens, and only algorithm.kind `policy_gradient` gives them credit": (
+                self.reward.token_repetition is not None and not isinstance(self.algorithm, PolicyGradient)
+            ),
+            "reward.length compares the samples of a prompt: rollout.samples_per_prompt must be at least 2": (
+                self.reward.length is not None and rollout.samples_per_prompt < 2
+            ),
+            f"reward.target asks for up to {longest} tokens, and rollout.max_new_tokens is {rollout.max_new_tokens}": (
+                longest > rollout.max_new_tokens
+            ),
             f"reward_models are for the tasks {', '.join(self.reward_models)}, and the tasks here are "
             f"{', '.join(sorted(kinds))}": not set(self.reward_models) <= kinds,
         }

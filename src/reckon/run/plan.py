@@ -176,7 +176,9 @@ class _Planner:
         if needs.reference is not None and needs.reference.kind != "iteration":
             passes.append(using("reference", "forward", asked))
         for kind, scorer in recipe.reward_models.items():
-            passes.append(using(f"reward model for {kind}", "forward", asked, by=self._shape_of(scorer.model)))
+            if scorer.model is not None:
+                work, by = "generate" if scorer.kind == "judge" else "forward", self._shape_of(scorer.model)
+                passes.append(using(f"reward model for {kind}", work, asked, by=by))
         passes.append(using("training", "adapt" if recipe.lora else "train", asked, algorithm.epochs))
         if needs.critic is not None:
             passes += [using("values", "forward", asked), using("training of the critic", "train", asked)]
@@ -306,7 +308,7 @@ class _Planner:
         if recipe.algorithm.restart == "model":
             others += memory.weights
         for scorer in recipe.reward_models.values():
-            judge = self._shape_of(scorer.model)
+            judge = self._shape_of(scorer.model) if scorer.model else None
             others += judge.parameters * width if judge else 0
         return replace(memory, others=others, base=memory.weights)
 

@@ -138,6 +138,10 @@ def _completed(tree: Tree, where: str) -> Tree:
     for section, kind in (("algorithm", "policy_gradient"), ("text", "micro")):
         if isinstance(tree.get(section), dict):
             tree[section].setdefault("kind", kind)
+    scorers = tree.get("reward_models")
+    for scorer in scorers.values() if isinstance(scorers, dict) else ():
+        if isinstance(scorer, dict):
+            scorer.setdefault("kind", "value")
     return tree
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reckon.core.records import Rollout
 from reckon.rewards.spec import group_spread
 from reckon.tasks.reflection import reflections
+
+REASONS = 10
+"""Different reasons of verdicts counted in a step; those beyond the most frequent ones are counted together."""
 
 MISMATCH = ("mismatch_k1", "mismatch_k3", "ess", "ratio_max")
 
@@ -21,7 +25,7 @@ def rollout_metrics(rollouts: Sequence[Rollout], dropped: Sequence[Rollout] = ()
     everything generated. ``filtered`` is the share of prompts whose samples were dropped. ``entropy`` is the mean of
     -logp of the sampled tokens, an unbiased estimate of the policy's entropy in nats per token, also where a reward is
     absent. ``spread`` is the mean over groups of each reward part's standard deviation: where accuracy has none, other
-    parts teach alone.
+    parts teach alone. ``reasons`` counts what the verdicts say, the most frequent first.
     """
     sampled = [rollout for rollout in (*rollouts, *dropped) if rollout.role == "policy"]
     judged = [rollout for rollout in sampled if rollout.reward is not None]
@@ -54,6 +58,7 @@ def rollout_metrics(rollouts: Sequence[Rollout], dropped: Sequence[Rollout] = ()
         "solved_all": _mean(min(group) >= 1 for group in scores),
         "solved_none": _mean(max(group) < 1 for group in scores),
         "absent": len(sampled) - len(judged),
+        "reasons": _reasons(sampled),
         "filtered": _mean(name in unused for name in dict.fromkeys(rollout.problem.id for rollout in sampled)),
         "entropy": _mean(-value for r in sampled for value in r.logp),
         "sequences": len(rollouts) + len(dropped),
@@ -85,6 +90,14 @@ def peak_rss_mb() -> float:
     """The largest resident memory of this process so far, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def _reasons(rollouts: Sequence[Rollout]) -> dict[str, int]:
+    """How many verdicts give each reason, in at most 80 characters of it: an exception's may quote the response."""
+    counts = Counter(" ".join(rollout.verdict.reason.split())[:80] for rollout in rollouts if rollout.verdict)
+    found = dict(counts.most_common(REASONS))
+    others = counts.total() - sum(found.values())
+    return found | ({"others": others} if others else {})
 
 
 def _score(rollout: Rollout) -> float:

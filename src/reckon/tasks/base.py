@@ -51,6 +51,8 @@ class Task(ABC):
             start = time.perf_counter()
             try:
                 verdict = self.verify(problem, response)
+                if not isinstance(verdict, Verdict):
+                    raise TypeError(f"verify must return a Verdict, not {type(verdict).__name__}")
             except Exception as error:
                 verdict = Verdict(None, f"the verifier raised {type(error).__name__}: {error}")
             verdicts.append(replace(verdict, seconds=time.perf_counter() - start))

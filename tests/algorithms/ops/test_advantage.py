@@ -219,6 +219,27 @@ def test_live_groups_make_up_for_dead_ones() -> None:
     assert ops.live_group_scale(double([0.1] * 7), torch.zeros(7, dtype=torch.long)) == 0.0
 
 
+def test_advantages_are_weighed_by_the_difficulty_of_their_prompt() -> None:
+    """w(0.25) = 0.4 + 1.1 / (1 + e^-5) = 1.492638, w(0.75) = 0.4 + 1.1 / 2 = 0.95, w(1) = 0.4 + 1.1 / (1 + e^2.5)."""
+    group = torch.arange(3).repeat_interleave(4)
+    right = double([1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0])
+    advantage = ops.sequence_advantage(right, group, "group_mean")
+    weight = ops.difficulty_weight(advantage, right == 1, group)
+    hard, half, w1 = 1.492638, 0.95, 0.4 + 1.1 / (1 + math.exp(2.5))
+    expected = double([hard, half, half, half, half, half, half, hard, w1, w1, w1, w1])
+    torch.testing.assert_close(weight, expected, atol=1e-6, rtol=0)
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=9))
+def test_the_rarer_the_answer_the_more_it_counts(right: list[bool]) -> None:
+    right_N, group = torch.tensor(right), torch.zeros(len(right), dtype=torch.long)
+    weight = ops.difficulty_weight(2 * right_N.double() - 1, right_N, group)
+    assert ((weight > 0.4) & (weight < 1.5)).all()
+    rare = sum(right) < len(right) - sum(right)
+    if len(set(right)) == 2 and sum(right) != len(right) - sum(right):
+        assert bool(weight[right_N].max() > weight[~right_N].max()) == rare
+
+
 def test_whitening_of_reinforce_plus_plus() -> None:
     penalty = 0.1 * double([0.1, 0.2, 0.0, -0.1, 0.3])
     row = torch.tensor([0, 0, 1, 1, 1])

@@ -75,7 +75,7 @@ def test_judgements_are_of_as_many_right_responses_as_wrong_ones() -> None:
     ]
     sifted = Judgements().apply(rows, seed=0)
     assert [r["task"] for r in sifted.kept] == ["judge", "judge"]
-    assert [r["response"].split()[-2] for r in sifted.kept] == ["yes", "no"]
+    assert [r["response"].split()[-1] for r in sifted.kept] == ['"correct"}', '"incorrect"}']
     assert "response 0" in sifted.kept[0]["question"]
     assert sorted(drop.why for drop in sifted.dropped) == ["more of its verdict", "more of its verdict", "no score"]
 

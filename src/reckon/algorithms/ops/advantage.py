@@ -79,6 +79,27 @@ def live_group_scale(reward_N: Tensor, group_N: Tensor) -> float:
     return len(spread_B) / live if live else 0.0
 
 
+def difficulty_weight(
+    advantage_N: Tensor,
+    right_N: Tensor,
+    group_N: Tensor,
+    low: float = 0.4,
+    high: float = 1.5,
+    middle: float = 0.75,
+    steepness: float = 10.0,
+) -> Tensor:
+    """[N] by what to multiply each advantage for the difficulty of its prompt: GRPO-LEAD, arXiv 2504.09696.
+
+    w(p) = low + (high - low) / (1 + exp(steepness (p - middle))) of p, the share of right answers in the group, for
+    advantages above 0, and w(1 - p) for the others: what counts is a right answer to a hard prompt, and a wrong one to
+    an easy prompt. A factor on the *rewards* of a group would vanish where advantages are divided by their std.
+    """
+    right_N = right_N.double()
+    share_B = _group_sum(right_N, group_N) / _group_sum(torch.ones_like(right_N), group_N)
+    surprise_N = torch.where(advantage_N > 0, share_B[group_N], 1 - share_B[group_N])
+    return low + (high - low) * torch.sigmoid(steepness * (middle - surprise_N))
+
+
 def whiten(value_S: Tensor, live_S: Tensor | None = None, sample: bool = False) -> Tensor:
     """(x - mean) / std over the live tokens of the whole batch, 0 on the others; float64.
 

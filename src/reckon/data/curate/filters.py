@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from reckon.core.store import Row
 from reckon.data.curate.base import AnyScript, Filter, is_right, script_of
 from reckon.models.template import opens_thinking
-from reckon.rewards.rules import format_reward, repetition, script_words, words
+from reckon.rewards.rules import format_reward, in_script, repetition, script_words, words
 from reckon.tasks.answer import thinking
 
 _BLANK_LINE = re.compile(r"\n\s*\n")
@@ -102,7 +102,7 @@ class Language(Filter):
 
     def fault(self, row: Row) -> str | None:
         counts = script_words(row["response"])
-        right = counts[script_of(self.script, row)]
+        right = in_script(counts, script_of(self.script, row))
         if right >= self.min * counts.total():
             return None
         return "mixed language" if right else "another language"
