@@ -25,6 +25,9 @@ BANNED = {
 }
 BANNED_IMPORTS = {"pickle", "dill", "cloudpickle", "shelve", "marshal"}
 
+RUNS_PROGRAMS = ROOT / "src" / "reckon" / "sandbox" / "inside" / "interpreter.py"
+"""What the jail exists for: programs of models run there, in a process that holds nothing else."""
+
 # Put together here so that this file does not contain what it looks for.
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:" + "|".join(["home", "root", "Users", "work"]) + r")/\w")
 
@@ -78,7 +81,10 @@ def test_no_source_file_is_longer_than_500_lines() -> None:
 
 
 def test_no_source_file_runs_text_or_unpickles() -> None:
-    assert [offence for path in SOURCES for offence in offences(path)] == []
+    found = {path: list(offences(path)) for path in SOURCES}
+    [allowed] = found.pop(RUNS_PROGRAMS)
+    assert allowed.endswith("exec runs text as code")
+    assert [offence for listed in found.values() for offence in listed] == []
 
 
 def test_the_search_for_offences_finds_them(tmp_path: Path) -> None:

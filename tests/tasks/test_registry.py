@@ -45,10 +45,13 @@ def test_a_task_is_built_from_its_settings() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "no task.kind is given. Use one of: arithmetic, countdown, general, gsm8k, logic, mix, safety"),
+        (
+            {},
+            "no task.kind is given. Use one of: arithmetic, choice, code, countdown, general, gsm8k, instructions, logic, math, mix, reasoning_gym, safety",
+        ),
         ({"kind": "countdwn"}, "there is no task 'countdwn'; did you mean 'countdown'?"),
         ({"kind": ["countdown"]}, "there is no task ['countdown']"),
-        ({"kind": "zzz"}, "gsm8k, logic, mix, safety; a task of your own comes in by --plugin FILE."),
+        ({"kind": "zzz"}, "mix, reasoning_gym, safety; a task of your own comes in by --plugin FILE."),
         ({"kind": "countdown", "max_numbr": 9}, "unknown key max_numbr; did you mean max_number?"),
         ({"kind": "gsm8k", "zzz": 9}, "unknown key zzz; valid here: path"),
         ({"kind": "countdown", "max_value": "many"}, "should be a valid integer"),

@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,17 @@ def test_json_lines_carry_their_place_and_blank_lines_are_skipped(tmp_path: Path
     file = tmp_path / "a.jsonl"
     file.write_text('{"a": 1}\n\n{"a": 2, "b": 3}\n')
     assert list(read_rows(file, ["a"])) == [(f"{file}:1", {"a": 1}), (f"{file}:3", {"a": 2, "b": 3})]
+
+
+def test_gzipped_lines_are_read_and_a_torn_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl.gz"
+    packed = gzip.compress(b'{"a": 1}\n{"a": 2}\n')
+    file.write_bytes(packed)
+    assert list(read_rows(file, ["a"])) == [(f"{file}:1", {"a": 1}), (f"{file}:2", {"a": 2})]
+    for broken in (packed[:-9], b"not gzip"):
+        file.write_bytes(broken)
+        with pytest.raises(DataError, match="cannot read the problems"):
+            list(read_rows(file, ["a"]))
 
 
 def test_parquet_reads_the_asked_columns(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class VllmConfig(Strict):
             room for.
     """
 
-    kind: Literal["vllm"]
+    kind: Literal["vllm"] = "vllm"
     kv_cache_gb: float = Field(4.0, gt=0)
     max_context: int | None = Field(None, ge=2)
 

@@ -62,6 +62,11 @@ class Task(ABC):
         """The task whose problem this is: itself, unless it is several tasks in one."""
         return self
 
+    def same_answer(self, problem: Problem, first: str, second: str) -> bool:
+        """Whether two answers, as verdicts on responses to the problem say they were extracted, are one: they vote
+        together. A task with several ways to write an answer, which ``extracted`` does not make one, overrides this."""
+        return first == second
+
     def gold_response(self, problem: Problem) -> str | None:
         """A response that must score 1, used by the task's self-check; None if the task has none."""
         return None

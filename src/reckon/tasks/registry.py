@@ -16,14 +16,33 @@ from reckon.core.config import Tree, parse
 from reckon.core.errors import ConfigError
 from reckon.tasks.arithmetic import ArithmeticTask
 from reckon.tasks.base import Task, TaskConfig
+from reckon.tasks.choice import ChoiceTask
+from reckon.tasks.code import CodeTask
 from reckon.tasks.countdown import CountdownTask
 from reckon.tasks.general import GeneralTask, SafetyTask
 from reckon.tasks.gsm8k import Gsm8kTask
+from reckon.tasks.instructions import InstructionsTask
 from reckon.tasks.logic import LogicTask
+from reckon.tasks.math import MathTask
 from reckon.tasks.mix import MixTask
+from reckon.tasks.reasoning_gym import ReasoningGymTask
 
 TASKS: dict[str, type[Task]] = {
-    task.kind: task for task in (CountdownTask, ArithmeticTask, LogicTask, GeneralTask, SafetyTask, Gsm8kTask, MixTask)
+    task.kind: task
+    for task in (
+        CountdownTask,
+        ArithmeticTask,
+        LogicTask,
+        ReasoningGymTask,
+        GeneralTask,
+        SafetyTask,
+        InstructionsTask,
+        MathTask,
+        Gsm8kTask,
+        ChoiceTask,
+        CodeTask,
+        MixTask,
+    )
 }
 
 

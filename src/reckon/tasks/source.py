@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,10 @@ def require_split(split: str) -> None:
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of a ``.parquet`` file or of JSON lines, each with the place it came from.
+    """The rows of a ``.parquet`` file or of JSON lines (``.gz`` too), each with the place it came from.
+
+    Args:
+        columns: those that are needed; none: all that there are.
 
     Raises:
         DataError: the file cannot be read, a line is not a JSON object, or a column is missing.
@@ -31,12 +35,12 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[st
             if missing:
                 raise DataError(f"the row has no column {missing[0]!r} (it has: {', '.join(row)})", where=where)
             yield where, row
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the problems: {error}", where=str(path), fix="Check the task's path") from error
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as lines:
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -57,7 +61,7 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dic
         with pyarrow.parquet.ParquetFile(path) as file:
             present = [column for column in columns if column in file.schema_arrow.names]
             number = 0
-            for batch in file.iter_batches(columns=present):
+            for batch in file.iter_batches(columns=present or None):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}, row {number}", row

@@ -1,0 +1,182 @@
+"""One notation for what is written many ways: LaTeX commands, Unicode signs, mark-up and spacing become canonical.
+
+The canonical text still is a formula: ``\\dfrac`` and ``\\tfrac`` are ``\\frac``; signs are single characters (``≤``,
+``∪``, ``π``, ``⦃`` for a set's brace); fonts and text wrappers are ``\\text{...}``. Linear in the length.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MAX_CHARACTERS = 2_000
+MAX_NESTING = 64
+
+_COMMANDS: dict[str, str] = {}
+for _names, _canonical in (
+    (r"\, \; \: \  \> \quad \qquad \enspace \thinspace \hfill \nobreakspace \newline", " "),
+    (r"\! \left \right \middle \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \Biggl \Biggr", ""),
+    (r"\displaystyle \textstyle \scriptstyle \limits \nolimits \rm \bf \it \sf \boxed \fbox \mathop \underline", ""),
+    (r"\boldmath \mathstrut \strut \notag \nonumber \( \) \[ \]", ""),
+    (r"\frac \dfrac \tfrac \cfrac", r"\frac"),
+    (r"\binom \dbinom \tbinom", r"\binom"),
+    (r"\mathrm \mathbf \mathit \mathsf \mathtt \mathcal \mathscr \boldsymbol \bm", r"\text"),
+    (r"\text \textbf \textit \textrm", r"\text"),
+    (r"\textnormal \textsf \texttt \textsc \emph \mbox \hbox \operatorname \operatorname*", r"\text"),
+    (r"\le \leq \leqslant \leqq", "≤"),
+    (r"\ge \geq \geqslant \geqq", "≥"),
+    (r"\ne \neq", "≠"),
+    (r"\lt", "<"),
+    (r"\gt", ">"),
+    (r"\approx \simeq \sim \doteq \cong", "≈"),
+    (r"\cdot \times \ast \bullet", "*"),
+    (r"\div", "/"),
+    (r"\cup \bigcup", "∪"),
+    (r"\cap \bigcap", "∩"),
+    (r"\setminus \smallsetminus \backslash", "∖"),
+    (r"\in", "∈"),
+    (r"\infty \infin", "∞"),
+    (r"\pm", "±"),
+    (r"\mp", "∓"),
+    (r"\pi", "π"),
+    (r"\emptyset \varnothing", "∅"),
+    (r"\circ \degree", "°"),
+    (r"\{ \lbrace", "⦃"),
+    (r"\} \rbrace", "⦄"),
+    (r"\lbrack", "["),
+    (r"\rbrack", "]"),
+    (r"\lparen \langle", "("),
+    (r"\rparen \rangle", ")"),
+    (r"\lvert \rvert \vert \mid", "|"),
+    (r"\lfloor", "⌊"),
+    (r"\rfloor", "⌋"),
+    (r"\lceil", "⌈"),
+    (r"\rceil", "⌉"),
+    (r"\ldots \dots \cdots", "…"),
+    (r"\prime", "'"),
+    (r"\colon \ratio", ":"),
+    (r"\land \wedge", r"\text{ and }"),
+    (r"\lor \vee", r"\text{ or }"),
+    (r"\%", "%"),
+    (r"\$", "＄"),
+    (r"\#", "#"),
+    (r"\&", "&"),
+    (r"\_", "_"),
+    (r"\minus", "-"),
+    (r"\plus", "+"),
+    (r"\varepsilon", r"\epsilon"),
+    (r"\varphi", r"\phi"),
+    (r"\vartheta", r"\theta"),
+    (r"\exp", "exp"),
+    (r"\lg", "lg"),
+):
+    for _name in _names.split(" \\"):
+        _COMMANDS[_name if _name.startswith("\\") else "\\" + _name] = _canonical
+_COMMANDS["\\ "] = _COMMANDS["\\"] = " "
+
+_COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\[a-zA-Z]+\*?|\\.|\\$", re.DOTALL)
+
+_SIGNS = {
+    "−": "-", "–": "-", "‐": "-", "‑": "-", "﹣": "-", "×": "*", "∙": "*", "·": "*", "⋅": "*", "÷": "/", "⁄": "/",
+    "∕": "/", "⩽": "≤", "≦": "≤", "⩾": "≥", "≧": "≥", "º": "°", "˚": "°", "℃": "°C", "℉": "°F", "′": "'", "’": "'",
+    "√": r"\sqrt ", "∑": r"\sum ", "∏": r"\prod ", "∫": r"\int ", "ø": "∅", "Ø": "∅", "⟨": "(", "⟩": ")",
+    "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}",
+    "㎡": "m^{2}", "、": ",", "。": ".", "￥": "¥", "：": ":", "~": " ", "∣": "|", "╱": "/", "∧": r"\text{ and }",
+    "∨": r"\text{ or }", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "θ": r"\theta ", "λ": r"\lambda ",
+    "μ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ", "Δ": r"\Delta ", "△": r"\triangle ", "∠": r"\angle ",
+    "∆": r"\Delta ",
+}  # fmt: skip
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
+_UNICODE = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+|[₀₁₂₃₄₅₆₇₈₉₊₋]+|[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]|[" + "".join(_SIGNS) + "]")
+
+_DEGREE = re.compile(r"\^\s*(?:\{\s*°\s*\}|°)")
+_PRIMES = re.compile(r"\^\s*(?:\{\s*('(?:\s*')*)\s*\}|')")
+_GROUPED = re.compile(r"(?<=\d)(?:\s*\{,\}\s*|\s*,\\!\s*|\\,\s*)(?=\d{3}(?!\d))")
+_BARE_FRACTION = re.compile(r"\\frac\s*(\d)\s*(\d)")
+_EMPTY_GROUP = re.compile(r"(?<![a-zA-Z}\]])\{\s*\}")
+_TIMES = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
+_LEAD = re.compile(
+    r"^(?:(?:so|thus|therefore|hence)?,?\s*(?:the|my|our)?\s*(?:final|correct)?\s*answer\s*(?:is|:|=)\s*:?|"
+    r"(?:therefore|thus|hence|indeed|simply|just|exactly|equal to)\b,?|"
+    r"(?:最终)?答案\s*[是为:]+)\s*",
+    re.IGNORECASE,
+)
+_TEXT_LEAD = re.compile(r"^\\text\s*\{([^{}]*(?:\bis|:|=|是|为)\s*)\}\s*(?=\S)")
+_LATEX_DOLLAR = re.compile(r"\$+")
+
+
+def tidy(text: str) -> str:
+    """The canonical form of an answer's text."""
+    text = "".join(c for c in text if c in "\n\t\r" or unicodedata.category(c) not in ("Cf", "Cc", "Cs", "Co"))
+    text = _UNICODE.sub(lambda match: _sign(match.group()), text)
+    text = unicodedata.normalize("NFKC", text.replace("＄", r"\$")).replace("｡", ".")
+    text = _EMPTY_GROUP.sub("", _GROUPED.sub("", text))
+    text = _COMMAND.sub(lambda match: _command(match.group()), text)
+    text = _PRIMES.sub(lambda match: match[1] or "'", _DEGREE.sub("°", text))
+    text = _TIMES.sub("*", text.replace("per cent", "percent"))
+    text = _BARE_FRACTION.sub(r"\\frac{\1}{\2}", text)
+    text = _undollar(" ".join(text.split()))
+    text = _strip(text)
+    text = _TEXT_LEAD.sub("", text)
+    return _strip(_LEAD.sub("", text))
+
+
+def guarded(text: str) -> str | None:
+    """Why a text is too large to be looked at, or None: its length, nesting or digits are beyond what an answer has."""
+    if len(text) > MAX_CHARACTERS:
+        return f"longer than {MAX_CHARACTERS} characters"
+    depth = deepest = 0
+    for character in text:
+        if character in "{([":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "})]":
+            depth = max(0, depth - 1)
+    if deepest > MAX_NESTING:
+        return f"nested deeper than {MAX_NESTING}"
+    return None
+
+
+def _sign(sign: str) -> str:
+    if sign[0] in "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ":
+        return "^{" + sign.translate(_RAISED) + "}"
+    if sign[0] in "₀₁₂₃₄₅₆₇₈₉₊₋":
+        return "_{" + sign.translate(_LOWERED) + "}"
+    if sign in _SIGNS:
+        return _SIGNS[sign]
+    numerator, _, denominator = unicodedata.normalize("NFKC", sign).partition("⁄")
+    return rf"\frac{{{numerator}}}{{{denominator}}}"
+
+
+def _command(command: str) -> str:
+    if command.endswith(".") and command[:2] in (r"\l", r"\r"):
+        return ""
+    canonical = _COMMANDS.get(command)
+    if canonical is None:
+        return command
+    word = canonical[:1].isalpha() or canonical[:1] == "\\"
+    return f" {canonical}" if word and canonical[-1:].isalpha() and canonical[0] != "\\" else canonical
+
+
+def _undollar(text: str) -> str:
+    """Without the ``$`` around formulas; a single one before a number is the currency."""
+    if text.count("$") == 1 and re.match(r"^-?\$\s*[\d.]", text):
+        return text.replace("$", "＄")
+    return _LATEX_DOLLAR.sub("", text)
+
+
+def _strip(text: str) -> str:
+    """Without emphasis around it and punctuation after it."""
+    while True:
+        before = text
+        text = text.strip().rstrip(",;:。").strip()
+        if text.endswith(".") and not text.endswith("..") and not text[:-1].endswith("…"):
+            text = text[:-1]
+        for mark in ("**", "__", "`", "*", '"', "“", "”", "\\\\"):
+            if text.startswith(mark):
+                text = text[len(mark) :]
+            if text.endswith(mark):
+                text = text[: -len(mark)]
+        if text == before:
+            return text

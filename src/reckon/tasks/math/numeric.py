@@ -1,0 +1,241 @@
+"""Whether two expressions are equal, by their values to 150 digits at several points.
+
+Two elementary expressions that agree at points drawn from a large set are the same expression but for a vanishing
+chance (J. Schwartz, JACM 27(4), 1980; R. Zippel, EUROSAM 1979, for polynomials). Unlike simplification, this decides
+both ways, and its time is bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from reckon.tasks.math.number import exact, is_finite_decimal
+from reckon.tasks.math.values import (
+    Node,
+    Num,
+    Op,
+    Sym,
+    TooLarge,
+    Undecided,
+    Undefined,
+    functions,
+    has_decimal,
+    symbols,
+)
+
+TOLERANCE = Fraction(1, 10**6)
+"""The relative error allowed to a decimal where the gold has no finite decimal form."""
+
+_POINTS = 6
+_MAX_EXPONENT = 10**6
+_WHOLE = frozenset({"!", "binom", "floor", "ceil", "gcd", "lcm", "mod", "sum", "prod"})
+
+
+def exactly_equal(gold: Node, answer: Node) -> bool:
+    """Whether two expressions are equal, told by rational arithmetic alone.
+
+    A decimal may stand for a gold number that has no finite decimal form, to within ``TOLERANCE``.
+
+    Raises:
+        Undecided: rational arithmetic cannot tell.
+        Undefined, TooLarge: one of them has no value, or too large a one.
+    """
+    if gold == answer:
+        return True
+    names = sorted(symbols(gold) | symbols(answer))
+    if not names:
+        first, second = exact(gold), exact(answer)
+        if first is None or second is None:
+            raise Undecided
+        return first == second or _approximates(first, second, gold, answer)
+    agreed = 0
+    for values in _points(names, gold, answer):
+        try:
+            first, second = exact(gold, values), exact(answer, values)
+        except Undefined:
+            continue
+        except TooLarge:
+            raise Undecided from None
+        if first is None or second is None:
+            raise Undecided
+        if first != second:
+            return False
+        agreed += 1
+    if agreed < _POINTS // 2:
+        raise Undecided
+    return True
+
+
+def numerically_equal(gold: Node, answer: Node) -> bool:
+    """Like :func:`exactly_equal` for all elementary expressions. Raises Undefined, TooLarge, or Undecided."""
+    try:
+        return exactly_equal(gold, answer)
+    except Undecided:
+        pass
+    names = sorted(symbols(gold) | symbols(answer))
+    agreed = 0
+    for values in _points(names, gold, answer) if names else [{}]:
+        try:
+            first, second = _value(gold, values), _value(answer, values)
+        except Undefined:
+            if not names:
+                raise
+            continue
+        if min(values.values(), default=Fraction(1)) < 0 and (first.imag or second.imag):
+            continue  # A root or logarithm of a negative number: outside the domain that is meant.
+        if not _close(first, second, gold, answer, bool(names)):
+            return False
+        agreed += 1
+    if not agreed:
+        raise Undecided
+    return True
+
+
+def _points(names: list[str], gold: Node, answer: Node) -> list[dict[str, Fraction]]:
+    """Values for the variables, always the same for the same names; half of the points have negative ones."""
+    used = functions(gold) | functions(answer)
+    whole = bool(used & _WHOLE) or ("^" in used and _has_variable_power(gold, answer))
+    points = []
+    for index in range(_POINTS):
+        values = {}
+        for name in names:
+            seed = int.from_bytes(hashlib.blake2b(f"{index} {name}".encode(), digest_size=8).digest(), "big")
+            value = Fraction(seed % 29 + 3) if whole else Fraction(seed % 9973 + 1, 1009 + (seed >> 20) % 991)
+            values[name] = -value if index % 2 and not whole else value
+        points.append(values)
+    return points
+
+
+def _has_variable_power(*nodes: Node) -> bool:
+    return any(
+        isinstance(node, Op)
+        and ((node.name == "^" and bool(symbols(node.args[1]))) or any(_has_variable_power(arg) for arg in node.args))
+        for node in nodes
+    )
+
+
+def _approximates(first: Fraction, second: Fraction, gold: Node, answer: Node) -> bool:
+    if is_finite_decimal(first) or not has_decimal(answer) or has_decimal(gold):
+        return False
+    return abs(first - second) <= TOLERANCE * abs(first)
+
+
+def _close(first: Any, second: Any, gold: Node, answer: Node, variables: bool) -> bool:
+    import mpmath  # type: ignore[import-untyped]
+
+    size = max(abs(first), abs(second))
+    if not size or abs(first - second) <= size * mpmath.mpf(10) ** -90:
+        return True
+    if variables or has_decimal(gold) or not has_decimal(answer):
+        return False
+    return bool(abs(first - second) <= abs(first) * mpmath.mpf(TOLERANCE.numerator) / TOLERANCE.denominator)
+
+
+def _value(node: Node, values: Mapping[str, Fraction]) -> Any:
+    """The complex value to 150 digits; what vanishes as the precision grows is zero."""
+    import mpmath
+
+    with mpmath.workdps(50):
+        rough = _evaluate(node, values, mpmath.mp)
+    with mpmath.workdps(150):
+        fine = _evaluate(node, values, mpmath.mp)
+        if not mpmath.isfinite(fine):
+            raise Undefined("no finite value")
+        parts = []
+        for coarse, precise in ((rough.real, fine.real), (rough.imag, fine.imag)):
+            noise = abs(precise) < mpmath.mpf(10) ** -100 and abs(coarse) > abs(precise) * mpmath.mpf(10) ** 30
+            negligible = abs(precise) < abs(fine) * mpmath.mpf(10) ** -60
+            parts.append(mpmath.mpf(0) if noise or negligible else precise)
+        return mpmath.mpc(*parts)
+
+
+def _evaluate(node: Node, values: Mapping[str, Fraction], mp: Any) -> Any:
+    match node:
+        case Num(value):
+            return mp.mpc(mp.mpf(value.numerator) / value.denominator)
+        case Sym(name):
+            if name in values:
+                return mp.mpc(mp.mpf(values[name].numerator) / values[name].denominator)
+            constant = {"π": mp.pi, "e": mp.e, "i": mp.j}.get(name)
+            if constant is None:
+                raise Undefined(f"{name} has no value")
+            return mp.mpc(constant)
+    try:
+        rational = exact(node, values)
+    except TooLarge:
+        if not symbols(node):
+            raise
+        rational = None
+    if rational is not None:
+        return mp.mpc(mp.mpf(rational.numerator) / rational.denominator)
+    arguments = [_evaluate(argument, values, mp) for argument in node.args]
+    try:
+        return mp.mpc(_apply(node.name, arguments, mp))
+    except (ZeroDivisionError, ValueError, OverflowError) as error:
+        raise Undefined(str(error)) from None
+
+
+def _apply(name: str, args: list[Any], mp: Any) -> Any:
+    first = args[0]
+    match name:
+        case "+":
+            return mp.fsum(args)
+        case "*":
+            return mp.fprod(args)
+        case "neg":
+            return -first
+        case "/":
+            return first / args[1]
+        case "^":
+            return _power(first, args[1], mp)
+        case "root":
+            if first.imag == 0 and first.real < 0 and args[1] in (3, 5, 7):
+                return -mp.root(-first.real, int(args[1].real))
+            return _power(first, 1 / args[1], mp)
+        case "exp":
+            return _power(mp.mpc(mp.e), first, mp)
+        case "log":
+            return mp.log(first) / mp.log(args[1])
+        case "ln":
+            return mp.log(first)
+        case "abs":
+            return abs(first)
+        case "binom":
+            if max(map(abs, args)) > _MAX_EXPONENT:
+                raise TooLarge("a large binomial coefficient")
+            return mp.binomial(*args)
+        case "°":
+            return first * mp.pi / 180
+        case "%":
+            return first / 100
+        case "floor" | "ceil" if first.imag == 0:
+            return (mp.floor if name == "floor" else mp.ceil)(first.real)
+        case "max" | "min" if all(arg.imag == 0 for arg in args):
+            return (max if name == "max" else min)(arg.real for arg in args)
+    function = _ELEMENTARY.get(name)
+    if function is None:
+        raise Undecided
+    if abs(first) > _MAX_EXPONENT:
+        raise TooLarge("the argument of a function is too large")
+    return getattr(mp, function)(first)
+
+
+_ELEMENTARY = {
+    "sin": "sin", "cos": "cos", "tan": "tan", "cot": "cot", "sec": "sec", "csc": "csc",
+    "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "coth": "coth",
+    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arccot": "acot", "arcsec": "asec", "arccsc": "acsc",
+    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "!": "factorial",
+}  # fmt: skip
+
+
+def _power(base: Any, exponent: Any, mp: Any) -> Any:
+    if base == 0:
+        if exponent.real > 0:
+            return base
+        raise Undefined("zero to the power of zero or less")
+    if abs(exponent) > _MAX_EXPONENT or abs(exponent) * abs(mp.log(abs(base))) > _MAX_EXPONENT:
+        raise TooLarge("a power that is too large")
+    return mp.power(base, exponent)
