@@ -1,0 +1,1 @@
+"""What runs in the process that untrusted programs are forked from. Standard library only."""

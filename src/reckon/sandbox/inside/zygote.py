@@ -1,0 +1,154 @@
+"""The process that untrusted programs are forked from: an interpreter with the usual modules already imported.
+
+It holds no program: sources, inputs and outputs go from the caller's pipes to the child, past it, so that every child
+starts from the same memory and finds nothing of the others in it. It talks with its caller over one socket: for each
+program a line of JSON with three descriptors, the child's standard streams, and a line of JSON back. Standard library
+only.
+
+The child binds itself before it reads the first byte of its program, which comes on its standard input before what
+the program itself will read there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import struct
+from typing import NoReturn
+
+from reckon.sandbox.inside import interpreter, scratch
+from reckon.sandbox.inside.bonds import OPEN_FILES, Bonds
+from reckon.sandbox.inside.messages import Job, Report, Setup, decoded
+from reckon.sandbox.inside.watch import READY, Watch
+
+USUAL = (
+    "abc array bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum fractions "
+    "functools heapq io itertools json math numbers operator random re statistics string struct sys time "
+    "traceback types typing"
+)
+"""Modules that programs import most. (Not threading: what it does after a fork costs more than its import.)"""
+
+
+def main(control: int, setup: str) -> NoReturn:
+    """Serves one caller until it hangs up."""
+    folder, source = Zygote(socket.socket(fileno=control), Setup(**json.loads(setup))).serve()
+    interpreter.run(source, folder)
+
+
+class Zygote:
+    """Runs one program at a time, each in a child."""
+
+    def __init__(self, control: socket.socket, setup: Setup) -> None:
+        self._control, self._setup = control, setup
+
+    def serve(self) -> tuple[str, bytes]:
+        """Answers the caller. Returns in a child only, bound, with its folder and its program."""
+        try:
+            self._prepare()
+        except OSError as error:
+            self._leave(str(error))
+        self._say(Report("ready"))
+        while True:
+            message, fds = b"", list[int]()
+            with contextlib.suppress(ConnectionError):
+                message, fds, _, _ = socket.recv_fds(self._control, 4096, 3)
+            if not message:
+                self._leave()
+            if not fds:
+                continue  # word to stop a program that had just ended
+            begun = self._run(Job(**decoded(message.splitlines()[-1])), fds)
+            if begun is not None:
+                return begun
+
+    def _prepare(self) -> None:
+        os.umask(0o022)
+        for name in USUAL.split():
+            importlib.import_module(name)
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")  # if memory runs out, it is to be the programs that go
+        self._bonds = Bonds(self._setup)
+        self._status, self._speaker = socket.socketpair()  # children speak there until their programs begin
+        self._woken, wake = os.pipe()
+        for fd in (self._woken, wake):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        os.environ.clear()
+        interpreter.open_streams()
+        gc.collect()
+        gc.freeze()  # children write to as few shared pages as can be
+
+    def _say(self, report: Report) -> None:
+        with contextlib.suppress(OSError):  # that a caller has hung up is noticed by the next read
+            self._control.sendall(report.encode())
+
+    def _leave(self, failure: str = "") -> NoReturn:
+        if failure:
+            self._say(Report("failed to start", detail=failure))
+        if self._setup.scratch:
+            scratch.remove(self._setup.scratch)
+        os._exit(bool(failure))
+
+    def _run(self, job: Job, streams: list[int]) -> tuple[str, bytes] | None:
+        """Forks a child and watches it to its end: then None. Not None in the child."""
+        try:
+            child = self._bonds.fork()
+            if child == 0:
+                return self._begin(job, streams)
+            for fd in streams:
+                os.close(fd)
+            measured = "" if self._setup.namespaces else self._bonds.folder
+            self._say(Watch(child, job, self._status, self._control, self._woken, measured).watch())
+            self._bonds.clear()  # which may take long, and before which no other program begins
+        except OSError as error:
+            self._leave(str(error))
+        return None
+
+    def _begin(self, job: Job, streams: list[int]) -> tuple[str, bytes]:
+        """What the child does before its program begins. In the end it has the program's streams and nothing else."""
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for target, fd in enumerate(streams):
+                os.dup2(fd, target)
+            questions = self._bonds.lock_down(job)
+            source = _receive()
+        except BaseException as error:
+            self._speaker.sendall(f"{type(error).__name__}: {error}".encode())
+            os._exit(1)
+        if questions is None:
+            self._speaker.sendall(READY)
+        else:
+            socket.send_fds(self._speaker, [READY], [questions])
+        for held in (self._control, self._status, self._speaker):
+            held.detach()
+        os.closerange(3, OPEN_FILES)
+        return self._bonds.folder, source
+
+
+def _receive() -> bytes:
+    """Reads the program and writes its files. What the program will read itself stays in the pipe."""
+    (length,) = struct.unpack("=Q", _read(8))
+    files: dict[str, str] = json.loads(_read(length))
+    for path, text in files.items():
+        if folder := os.path.dirname(path):
+            os.makedirs(folder, exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(text.encode("utf-8", "surrogatepass"))
+    return files[interpreter.SCRIPT].encode("utf-8", "surrogatepass")
+
+
+def _read(length: int) -> bytes:
+    parts = []
+    while length:
+        part = os.read(0, min(length, 1 << 20))
+        if not part:
+            raise EOFError("the program did not arrive")
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,118 @@
+"""The jail on this machine: untrusted programs, each in a process of its own that can do nothing but compute."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from reckon.core.errors import ConfigError, ReckonError
+from reckon.sandbox.cell import Cell
+from reckon.sandbox.program import Program, Ran
+from reckon.sandbox.proof import TIERS, prove
+
+
+class LocalSandbox:
+    """Runs programs on this machine, several at a time. Safe to use from any thread, and after a fork.
+
+    Attributes:
+        tier: what binds the programs; see :data:`reckon.sandbox.proof.TIERS`.
+        workers: how many run at a time.
+    """
+
+    def __init__(self, tier: int | None = None, workers: int | None = None) -> None:
+        """``tier``: the strongest that proves itself here, if None. Raises ConfigError if that one does not hold here.
+
+        ``workers``: as many as there are processors, if None.
+        """
+        proof = prove()
+        self.tier = proof.tier if tier is None else tier
+        if self.tier not in TIERS:
+            raise ConfigError(f"There is no tier {tier} of the sandbox", where="tier", fix="Choose 1, 2 or 3")
+        if self.tier > proof.tier:
+            raise ConfigError(
+                f"Tier {tier} of the sandbox does not hold on this machine: {proof.missing(self.tier)}",
+                where="sandbox",
+                why="Programs could do what the tier forbids",
+                fix=f"Use tier {proof.tier}, or a machine whose kernel allows more",
+            )
+        self.workers = workers or os.cpu_count() or 1
+        self._cells = set[Cell]()
+        self._idle = list[Cell]()
+        self._start()
+        _everywhere.add(self)
+        self._finalizer = weakref.finalize(self, _close_all, self._cells)
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(self.workers)
+
+    def run(self, program: Program) -> Ran:
+        """Runs a program to its end, whatever it does; waits for a free place first.
+
+        What fails to start is tried once more, elsewhere: that is the machine's failure, never the program's.
+        """
+        with self._places:
+            ran = self._run(program)
+            return self._run(program) if ran.status == "failed to start" else ran
+
+    def _run(self, program: Program) -> Ran:
+        with self._lock:
+            cell = self._idle.pop() if self._idle else None
+        if cell is None:
+            if not self._finalizer.alive:
+                raise ReckonError("The sandbox is closed", where="sandbox")
+            cell = Cell("namespaces" in TIERS[self.tier])
+            self._cells.add(cell)
+        layers = TIERS[self.tier]
+        try:
+            ran = cell.run(program, landlock="landlock" in layers, seccomp="seccomp" in layers)
+        except BaseException:  # Ctrl-C, say: the program must not go on
+            self._drop(cell)
+            raise
+        if ran.status == "failed to start":
+            self._drop(cell)
+        else:
+            with self._lock:
+                self._idle.append(cell)
+        return ran
+
+    def _drop(self, cell: Cell) -> None:
+        cell.close()
+        self._cells.discard(cell)
+
+    def run_all(self, programs: Sequence[Program]) -> list[Ran]:
+        """Runs programs side by side; results in the order of the programs."""
+        with ThreadPoolExecutor(self.workers) as threads:
+            return list(threads.map(self.run, programs))
+
+    def close(self) -> None:
+        """Ends whatever still runs. Happens at the end of the process too."""
+        self._finalizer()
+
+    def forget(self) -> None:
+        """In a forked copy of the process: its own processes are to be started."""
+        for cell in self._cells:
+            cell.forget()
+        self._cells.clear()
+        self._idle.clear()
+        self._start()
+
+
+_everywhere: weakref.WeakSet[LocalSandbox] = weakref.WeakSet()
+
+
+def _close_all(cells: set[Cell]) -> None:
+    for cell in list(cells):
+        cell.close()
+    cells.clear()
+
+
+def _forget_all() -> None:
+    for sandbox in list(_everywhere):
+        sandbox.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
