@@ -68,7 +68,7 @@ def test_it_is_proven_once_and_quickly() -> None:
     prove.cache_clear()
     began = time.monotonic()
     first = prove()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert prove() is first
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from reckon import __version__
-from reckon.cli import chat, check, compare_methods, eval, lineage, recipes, report, run
+from reckon.cli import chat, check, compare_methods, eval, lineage, recipes, report, run, verify
 from reckon.core.errors import DataError, Interrupted, ReckonError
 from reckon.core.text import clean
 
@@ -27,6 +27,7 @@ app.command("chat")(chat.command)
 app.command("report")(report.report)
 app.command("lineage")(lineage.command)
 app.command("compare-methods")(compare_methods.command)
+app.command("verify")(verify.command)
 app.command("check")(check.command)
 app.add_typer(recipes.app, name="recipes")
 

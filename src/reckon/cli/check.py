@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from reckon.sandbox.proof import Proof
 
 
 def command(
@@ -16,18 +19,19 @@ def command(
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that defines a task.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check the environment and the tasks; exit code 3 if a task fails its self-check."""
+    """Check the environment, the jail and the tasks; exit code 3 if a task fails its self-check."""
     from reckon.core.config import apply_overrides
     from reckon.core.errors import ConfigError, DataError
+    from reckon.sandbox.proof import prove
     from reckon.tasks.check import check_task
     from reckon.tasks.registry import build_task, load_plugin
 
     plugged = [kind for file in plugin or [] for kind in load_plugin(file)]
     # Only tasks that make their own problems: others would have to be downloaded, which nobody asked for.
-    kinds = task or ["countdown", "arithmetic", "logic", "general", "safety", *plugged]
+    kinds = task or ["countdown", "arithmetic", "logic", "instructions", "general", "safety", *plugged]
     if settings and len(kinds) > 1:
         raise ConfigError(f"--set is for one task, not for {', '.join(kinds)}", fix="Add --task KIND")
-    found = _environment()
+    found, proof = _environment(), prove()
     reports: dict[str, Any] = {}
     for kind in kinds:
         tree = apply_overrides({"task": {"kind": kind}}, settings or [])
@@ -36,9 +40,12 @@ def command(
         report = check_task(build_task(tree["task"]))
         reports[kind] = {**asdict(report), "ok": report.ok}
     if as_json:
-        typer.echo(json.dumps({"environment": found, "tasks": reports}))
+        typer.echo(json.dumps({"environment": found, "sandbox": asdict(proof), "tasks": reports}))
     else:
-        _print(found, reports)
+        _print_environment(found)
+        _print_sandbox(proof)
+        _print_tasks(reports)
+        typer.echo("\nNext: reckon run r1-zero")
     failed = [kind for kind, report in reports.items() if not report["ok"]]
     if failed:
         raise DataError(
@@ -71,9 +78,25 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def _print(found: dict[str, Any], reports: dict[str, Any]) -> None:
+def _print_environment(found: dict[str, Any]) -> None:
     for name, value in found.items():
         typer.echo(f"{name:<14} {value if value is not None else 'none'}")
+
+
+def _print_sandbox(proof: Proof) -> None:
+    from reckon.sandbox.proof import TIERS
+
+    typer.echo(f"sandbox        tier {proof.tier} of {max(TIERS)}")
+    for layer in TIERS[max(TIERS)]:
+        tried = [evidence for evidence in proof.evidence if evidence.layer == layer]
+        held = "; ".join(f"{one.attack}: {one.found}" for one in tried if one.holds)
+        typer.echo(f"  {layer:<12} {held or 'nothing was stopped'}")
+        for one in tried:
+            if not one.holds:
+                typer.echo(f"  {'':<12} NOT STOPPED: {one.attack} ({one.found})")
+
+
+def _print_tasks(reports: dict[str, Any]) -> None:
     for kind, report in reports.items():
         state = "sound" if report["ok"] else "FAILED"
         typer.echo(
@@ -82,4 +105,3 @@ def _print(found: dict[str, Any], reports: dict[str, Any]) -> None:
         )
         for failure in report["failures"]:
             typer.echo(f"  - {failure}")
-    typer.echo("\nNext: reckon run r1-zero")

@@ -67,6 +67,10 @@ class Task(ABC):
         together. A task with several ways to write an answer, which ``extracted`` does not make one, overrides this."""
         return first == second
 
+    def cautions(self) -> list[str]:
+        """What whoever reads this task's figures should know, one sentence each; the report says it."""
+        return []
+
     def gold_response(self, problem: Problem) -> str | None:
         """A response that must score 1, used by the task's self-check; None if the task has none."""
         return None

@@ -100,6 +100,9 @@ class MixTask(Task):
             verdicts.update(zip(own, self.members[member].verify_all([asked[place] for place in own]), strict=True))
         return [verdicts[place] for place in range(len(asked))]
 
+    def cautions(self) -> list[str]:
+        return [caution for member in self.members for caution in member.cautions()]
+
     def gold_response(self, problem: Problem) -> str | None:
         return self.member(problem).gold_response(problem)
 

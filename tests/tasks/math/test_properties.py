@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reckon.tasks.math import verify
 
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = settings(max_examples=40, deadline=None)
 
 integers = st.integers(-(10**30), 10**30)
 small = st.integers(-99, 99)

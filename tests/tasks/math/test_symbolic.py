@@ -28,6 +28,7 @@ def judged(gold: str, answer: str) -> tuple[str, str]:
         (r"\int_0^1 x\,dx", r"\sum_{k=1}^{1}\frac{k}{2}", "wrong"),
         (r"\int_0^1 x\,dx", r"100000000!", "unparsable answer"),
         (r"\begin{cases}1&x>0\\0&x<0\end{cases}", "1", "unparsable gold"),
+        (r"\int_0^1 x\,dx", r"\frac12 \text{ or maybe }3", "unparsable answer"),
     ],
 )
 def test_what_the_grammar_lacks_is_left_to_math_verify(gold: str, answer: str, reason: str) -> None:

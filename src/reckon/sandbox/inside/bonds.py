@@ -79,11 +79,12 @@ class Bonds:
         os.setsid()
         if self._nobody:
             kernel.become(NOBODY, NOBODY)
-        if sys.platform == "linux":
+        if kernel.MACHINE:
             kernel.keep_capability(self._keep)
             kernel.die_with_parent()
             kernel.no_new_privileges()
-            _limit(resource.RLIMIT_AS, job.memory_mb << 20)  # elsewhere the system refuses to
+        if sys.platform == "linux":  # elsewhere the system refuses to
+            _limit(resource.RLIMIT_AS, job.memory_mb << 20)
         # A backstop, should nobody be left to keep the time.
         _limit(resource.RLIMIT_CPU, int(job.timeout_s * (os.cpu_count() or 1)) + 2)
         if job.landlock:
@@ -180,7 +181,7 @@ def _limit(what: int, value: int) -> None:
 
 def _can_become_nobody() -> bool:
     """Whether this is root with the right to become another, where nobody exists (not so in every container)."""
-    if sys.platform != "linux" or os.geteuid() != 0:
+    if not kernel.MACHINE or os.geteuid() != 0:
         return False
     if not (kernel.has_capability(kernel.CAP_SETUID) and kernel.has_capability(kernel.CAP_SETGID)):
         return False

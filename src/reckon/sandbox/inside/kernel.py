@@ -17,8 +17,8 @@ import struct
 import sys
 from collections.abc import Iterable
 
-MACHINE = {"x86_64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}.get(platform.machine(), "")
-"""The processor, by the name the tables use; empty where the jail has no table for it."""
+MACHINE = platform.machine() if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64") else ""
+"""The processor; empty where the jail has no table of calls for it, and where the system is not Linux."""
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWUTS = 0x0400_0000
@@ -59,7 +59,7 @@ def _checked(name: str, result: int) -> int:
 
 def _call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
     """A function of the C library, where it has one of that name, else the system call of that name."""
-    if sys.platform != "linux" or not MACHINE:
+    if not MACHINE:
         raise OSError(errno.ENOSYS, f"{name}: this machine is no Linux on x86_64 or aarch64")
     wide = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
     if name in _NUMBERS:

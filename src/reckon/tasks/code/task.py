@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 from reckon.core.config import Strict, digest
 from reckon.core.errors import DataError
 from reckon.core.records import Problem, Verdict
-from reckon.sandbox.config import SandboxConfig, open_sandbox
+from reckon.sandbox.config import SAFE_TIER, SandboxConfig, open_sandbox
 from reckon.sandbox.program import Sandbox
+from reckon.sandbox.proof import prove
 from reckon.tasks.base import Task, TaskConfig
 from reckon.tasks.code.difficulty import Scheme, difficulty_reward, levels_of
 from reckon.tasks.code.extract import Code, code_of
@@ -153,6 +154,12 @@ class CodeTask(Task):
                 return sum(passed) / len(passed)
         scores = self.config.difficulty.scores
         return difficulty_reward(passed, levels_of(rates, len(scores)), scores, self.config.difficulty.scheme)
+
+    def cautions(self) -> list[str]:
+        """That programs ran where they could do harm, if they may."""
+        if self.config.sandbox.kind == "local" and (tier := prove().tier) < SAFE_TIER:
+            return [f"sandbox.allow_weak: programs of the model ran at tier {tier}, with the user's files and the network"]
+        return []
 
     def gold_response(self, problem: Problem) -> str | None:
         gold = read_gold(problem.gold)

@@ -51,14 +51,14 @@ class Cursor:
         if not self.sign(text):
             raise Unreadable(f"{text!r} is missing")
 
-    def raw_group(self) -> str:
-        """Takes the tokens of a ``{...}`` group, or the one token in its place; their text."""
-        if not self.is_sign("{"):
+    def raw_group(self, opening: str = "{", closing: str = "}") -> str:
+        """Takes the tokens of a group, or the one token in its place; their text."""
+        if not self.is_sign(opening):
             return self.take().text
         depth, said = 0, ""
         while self.here.kind != "end":
             token = self.take()
-            depth += (token.text == "{") - (token.text == "}")
+            depth += (token.text == opening) - (token.text == closing)
             if not depth:
                 return said[1:]
             said += token.text

@@ -193,6 +193,8 @@ class Expressions(Cursor, ABC):
             name += self.take().text
             if name.endswith("_"):
                 name += self.raw_group()
+        if name == "P" and self.is_sign("("):  # a probability of whatever event
+            return Sym("P" + self.raw_group("(", ")"))
         argument = self.ahead(1)
         applied = self.is_sign("(") and not self.here.spaced and self.ahead(2).text == ")"
         if applied and argument.kind in ("number", "name", "command") and name not in _NO_FUNCTION:
@@ -283,9 +285,10 @@ class Expressions(Cursor, ABC):
     def operand(self) -> Node:
         """A bracket or group, or the product of what follows up to a sign or the next function: ``\\sin 2x``."""
         if self.is_sign("({["):
+            grouped = not self.is_sign("{")  # sin(x)^2 is a power of the sine, as a call is
             inner = node(self.primary())
-            if self.is_sign("^°!"):
-                raise Unreadable("a power behind a function's bracket may belong to either")
+            if self.is_sign("°!" if grouped else "^°!"):
+                raise Unreadable("what is behind a function's argument may belong to either")
             return inner
         if self.here.text in FUNCTIONS:
             return node(self.factor())

@@ -40,7 +40,8 @@ KINDS = ("choice", "yesno", "date", "time", "base", "text", *FORMULAS)
 Reason = str
 _DECIMAL_COMMA = re.compile(r"(-?)(0|\d+),(\d+)")
 _DECIMAL = re.compile(r"-?\d+\.\d+")
-_MATHEMATICAL = re.compile(r"[\\^_=<>≤≥∪∩∞π√∫∑]|\d")
+_COMMAND = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+")
+_PROSE = re.compile(r"[A-Za-z]{4,}|\$|[\u3400-\u9fff]")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Judgement:
 
 def kind_of(gold: str) -> str | None:
     """The kind that a canonical gold text is of; None if it cannot be judged at all."""
-    if not gold.strip(" .?") or words.unwrapped(gold).casefold() in ("proof", "notfound", "none", "nan", "null", "n/a"):
+    if not gold.strip(" .?") or words.unwrapped(gold).casefold() in ("proof", "notfound", "nan", "null", "n/a"):
         return None
     if words.gold_choice(gold):
         return "choice"
@@ -69,7 +70,12 @@ def kind_of(gold: str) -> str | None:
     try:
         return _shape(read(gold))
     except (Unreadable, Undefined, TooLarge, RecursionError):
-        return "expression" if _MATHEMATICAL.search(gold) and "\\" in gold else "text"
+        return "text" if says_words(gold) or "\\" not in gold else "expression"
+
+
+def says_words(text: str) -> bool:
+    """Whether there is prose in a formula, its commands left out."""
+    return bool(_PROSE.search(_COMMAND.sub(" ", text)))
 
 
 def _shape(value: Value) -> str:

@@ -17,6 +17,7 @@ for _names, _canonical in (
     (r"\, \; \: \  \> \quad \qquad \enspace \thinspace \hfill \nobreakspace \newline", " "),
     (r"\! \left \right \middle \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \Biggl \Biggr", ""),
     (r"\displaystyle \textstyle \scriptstyle \limits \nolimits \rm \bf \it \sf \boxed \fbox \mathop \underline", ""),
+    (r"\checkmark \therefore \blacksquare \square \Box", ""),
     (r"\boldmath \mathstrut \strut \notag \nonumber \( \) \[ \]", ""),
     (r"\frac \dfrac \tfrac \cfrac", r"\frac"),
     (r"\binom \dbinom \tbinom", r"\binom"),
@@ -95,6 +96,10 @@ _PRIMES = re.compile(r"\^\s*(?:\{\s*('(?:\s*')*)\s*\}|')")
 _GROUPED = re.compile(r"(?<=\d)(?:\s*\{,\}\s*|\s*,\\!\s*|\\,\s*)(?=\d{3}(?!\d))")
 _BARE_FRACTION = re.compile(r"\\frac\s*(\d)\s*(\d)")
 _EMPTY_GROUP = re.compile(r"(?<![a-zA-Z}\]])\{\s*\}")
+_COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]*\}|\\[hv]?phantom\s*\{[^{}]*\}")
+_ASIDE = re.compile(r"\\text\s*\{\s*\(([A-Za-z ]+)\)\s*\}$")
+_ELLIPSIS = re.compile(r"(?<=[0-9]{6})(?:\.\.\.|…)$")
+_SETS = {"all real numbers": r"\mathbb{R}", "all reals": r"\mathbb{R}", "empty set": "∅", "the empty set": "∅"}
 _TIMES = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
 _LEAD = re.compile(
     r"^(?:(?:so|thus|therefore|hence)?,?\s*(?:the|my|our)?\s*(?:final|correct)?\s*answer\s*(?:is|:|=)\s*:?|"
@@ -111,15 +116,16 @@ def tidy(text: str) -> str:
     text = "".join(c for c in text if c in "\n\t\r" or unicodedata.category(c) not in ("Cf", "Cc", "Cs", "Co"))
     text = _UNICODE.sub(lambda match: _sign(match.group()), text)
     text = unicodedata.normalize("NFKC", text.replace("＄", r"\$")).replace("｡", ".")
-    text = _EMPTY_GROUP.sub("", _GROUPED.sub("", text))
+    text = _EMPTY_GROUP.sub("", _COLOUR.sub("", _GROUPED.sub("", text)))
     text = _COMMAND.sub(lambda match: _command(match.group()), text)
     text = _PRIMES.sub(lambda match: match[1] or "'", _DEGREE.sub("°", text))
     text = _TIMES.sub("*", text.replace("per cent", "percent"))
     text = _BARE_FRACTION.sub(r"\\frac{\1}{\2}", text)
     text = _undollar(" ".join(text.split()))
     text = _strip(text)
-    text = _TEXT_LEAD.sub("", text)
-    return _strip(_LEAD.sub("", text))
+    text = _LEAD.sub("", _TEXT_LEAD.sub("", text))
+    text = _strip(_ELLIPSIS.sub("", _ASIDE.sub(r"\\text{ \1}", text)))
+    return _SETS.get(text.removeprefix(r"\text{").removesuffix("}").strip().casefold(), text)
 
 
 def guarded(text: str) -> str | None:

@@ -11,7 +11,12 @@ import logging
 import re
 from typing import Any
 
-from reckon.tasks.math.kinds import judge
+import math_verify  # here and not where it is used: the import would be on the clock of a worker's first job
+from sympy import Basic, MatrixBase  # type: ignore[import-untyped]
+from sympy.core.relational import Relational  # type: ignore[import-untyped]
+from sympy.logic.boolalg import Boolean  # type: ignore[import-untyped]
+
+from reckon.tasks.math.kinds import judge, says_words
 from reckon.tasks.math.numeric import numerically_equal
 from reckon.tasks.math.values import Undecided
 
@@ -44,13 +49,11 @@ def compare(argument: dict[str, str]) -> dict[str, str]:
 def _math_verify(gold: str, answer: str) -> str:
     """Math-Verify's word on two expressions, where it can be relied on."""
     logging.disable(logging.CRITICAL)
-    import math_verify
-    from sympy import Basic, MatrixBase  # type: ignore[import-untyped]
-    from sympy.core.relational import Relational  # type: ignore[import-untyped]
-    from sympy.logic.boolalg import Boolean  # type: ignore[import-untyped]
-
     if {match.group() for match in _WORK.finditer(answer)} - {match.group() for match in _WORK.finditer(gold)}:
         return "wrong"
+    gold, answer = (text.strip(" $") for text in (gold, answer))
+    if says_words(answer):  # it would drop them
+        return "unparsable answer"
     if _NOT_A_VALUE.search(answer) and not _NOT_A_VALUE.search(gold):
         return "unparsable answer"
     config = [math_verify.LatexExtractionConfig(boxed_match_priority=0)]

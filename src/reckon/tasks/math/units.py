@@ -161,15 +161,15 @@ def read_unit(phrase: str) -> str | None:
             sign, power = 1, 1
     if nouns > _MAX_NOUNS or len(factors) > 2 * _MAX_NOUNS:
         return None
-    return _joined(factors)
+    return _joined(factors) if factors else CANONICAL.get(phrase, "")
 
 
-def _joined(factors: dict[str, int]) -> str | None:
+def _joined(factors: dict[str, int]) -> str:
     for short, length in (("mph", "mile"), ("kph", "kilometer")):
         if factors.pop(short, 0):
             factors |= {length: 1, "hour": -1}
     ordered = sorted(factors.items(), key=lambda item: (item[1] < 0, item[0]))
-    return "*".join(name if power == 1 else f"{name}^{power}" for name, power in ordered if power) or None
+    return "*".join(name if power == 1 else f"{name}^{power}" for name, power in ordered if power)
 
 
 def _says_more(word: str) -> bool:

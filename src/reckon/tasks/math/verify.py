@@ -87,10 +87,11 @@ def verify_all(items: Sequence[tuple[str, str, str | None]], pool: Pool | None =
     for response, gold, kind in items:
         start = time.perf_counter()
         one = _without_back_end(response, gold, kind)
-        found.append(replace(one, seconds=time.perf_counter() - start) if isinstance(one, Verdict) else one)
-    asked = {one: one for one in found if isinstance(one, _Question)}
-    judged = _ask({one for one in asked if _CACHE.get(one) is None}, pool)
-    return [_answered(one, judged) if isinstance(one, _Question) else one for one in found]
+        if isinstance(one, Verdict):  # from a cache: what the caller does to it must not come back
+            one = replace(one, detail=dict(one.detail), seconds=time.perf_counter() - start)
+        found.append(one)
+    judged = _ask({one for one in found if isinstance(one, _Question)}, pool)
+    return [_answered(one, *judged[one]) if isinstance(one, _Question) else one for one in found]
 
 
 def is_judgeable(gold: str, kind: str | None = None) -> bool:
@@ -142,13 +143,14 @@ def _decided(gold: str, raw_gold: str, raw: str, kind: str) -> Verdict | _Questi
 
 def _ask(questions: set[_Question], pool: Pool | None) -> dict[_Question, tuple[Judgement, float]]:
     """What the back end says of each, and how long it took. What it can say is kept."""
-    if not questions:
-        return {}
+    judged = {one: (known, 0.0) for one in questions if (known := _CACHE.get(one)) is not None}
+    unknown = questions - judged.keys()
+    if not unknown:
+        return judged
     try:
-        outcomes = (pool or shared_pool(_FUNCTION)).map({one: asdict(one) for one in questions})
+        outcomes = (pool or shared_pool(_FUNCTION)).map({one: asdict(one) for one in unknown})
     except ReckonError as error:
-        outcomes = {one: Outcome("crashed", detail=str(error)) for one in questions}
-    judged = {}
+        outcomes = {one: Outcome("crashed", detail=str(error)) for one in unknown}
     for one, outcome in outcomes.items():
         if outcome.status == "ok":
             judgement = Judgement(outcome.value["reason"], outcome.value["by"])
@@ -159,9 +161,7 @@ def _ask(questions: set[_Question], pool: Pool | None) -> dict[_Question, tuple[
     return judged
 
 
-def _answered(question: _Question, judged: dict[_Question, tuple[Judgement, float]]) -> Verdict:
-    judgement, seconds = judged.get(question, (None, 0.0))
-    judgement = judgement or _CACHE.get(question) or Judgement("crashed", "cache")
+def _answered(question: _Question, judgement: Judgement, seconds: float) -> Verdict:
     return replace(_verdict(judgement, question.kind, display(question.answer)), seconds=seconds)
 
 

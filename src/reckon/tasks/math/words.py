@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 _WRAPPER = re.compile(r"\\(?:text|mathbb)\s*\{([^{}]*)\}")
 _ARTICLE = re.compile(r"\b(?:the|a|an)\b")
+_PLURAL = re.compile(r"(?<=[a-z]{3}[^\Ws])s\b")
 _HAN = re.compile("[\u3400-\u9fff]")
 _SEPARATOR = re.compile(r"\s*(?:[,;、]|\band\b|和|与|及)\s*")
 
@@ -102,10 +103,10 @@ def unwrapped(text: str) -> str:
 
 
 def normal(text: str) -> str:
-    """A text for comparison: without case, punctuation, articles and spacing."""
+    """A text for comparison: without case, punctuation, articles, plurals and spacing."""
     text = unicodedata.normalize("NFKC", unwrapped(text)).casefold()
     words = "".join(c if c.isalnum() or c in "+-*/^_=<>≤≥∞π'\\" else " " for c in text)
-    words = _ARTICLE.sub(" ", words)
+    words = _PLURAL.sub("", _ARTICLE.sub(" ", words))
     joiner = "" if _HAN.search(words) else " "
     return joiner.join(words.split())
 
