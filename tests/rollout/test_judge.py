@@ -442,7 +442,9 @@ def test_questions_that_are_all_refused_leave_scores_absent_and_stop_the_run(
     recipe.write_text(text if where == "endpoint" else re.sub("endpoint: .*", "model: micro", text))
     server.faults = [status(400, "too long")] * 100
     assert run(monkeypatch, recipe, out) == GateFailed.exit_code
-    assert "not one of 4 responses could be judged" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "not one of 4 responses could be judged" in said
+    assert "Look at what reward_models.general says" in said
     assert len(server.bodies) == (4 if where == "endpoint" else 0)
 
 

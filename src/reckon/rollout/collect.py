@@ -253,12 +253,15 @@ class Rollouts:
     def _refuse_unjudged(self, asked: dict[str, Group], step: int) -> None:
         rollouts = [rollout for group in asked.values() for rollout in group]
         if all(rollout.reward is None for rollout in rollouts):
-            verdict = rollouts[0].verdict
+            first, scored = rollouts[0].verdict, rollouts[0].task in self.scorers
+            reason = "the reward model could not say" if scored or first is None else first.reason
             raise GateFailed(
-                f"not one of {len(rollouts)} responses could be judged, e.g. {verdict.reason if verdict else ''!r}",
+                f"not one of {len(rollouts)} responses could be judged, e.g. {reason!r}",
                 where=f"step {step}, task {self.sampler.task.kind}",
                 why="No update was applied",
-                fix="Run `reckon check` to see what the verifier does",
+                fix=f"Look at what reward_models.{rollouts[0].task} says of a response"
+                if scored
+                else "Run `reckon check` to see what the verifier does",
             )
 
 
