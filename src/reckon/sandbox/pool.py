@@ -33,6 +33,9 @@ class Pool:
     """Worker processes that call one function. Safe from any thread, from asyncio, and in a forked child.
 
     Nothing is started before the first job. A forked child makes processes of its own.
+
+    Attributes:
+        closed: it takes no more jobs.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class Pool:
         settings = {"workers": count, "recycle_after": recycle_after, **limits.model_dump()}
         self._function, self._settings, self._ahead = function, json.dumps(settings), _AHEAD * count
         self._dispatcher: Dispatcher | None = None
-        self._closed = False
+        self.closed = False
         self._lock = threading.Lock()
         _POOLS.add(self)
 
@@ -83,7 +86,7 @@ class Pool:
     def close(self) -> None:
         """Ends the workers and all that they started. Calls that are still waiting get a ReckonError."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None:
             dispatcher.close()
@@ -97,7 +100,7 @@ class Pool:
     def _submit(self, arguments: Iterable[Any]) -> Request:
         request = Request(arguments)
         with self._lock:
-            if self._closed:
+            if self.closed:
                 raise ReckonError("the pool is closed", where=self._function)
             if self._dispatcher is None:
                 self._dispatcher = Dispatcher(self._function, self._settings, self._ahead)
@@ -121,6 +124,7 @@ class Pool:
 
 _POOLS: WeakSet[Pool] = WeakSet()
 _SHARED: dict[tuple[Any, ...], Pool] = {}
+_sharing = threading.Lock()
 
 
 def shared_pool(
@@ -128,9 +132,10 @@ def shared_pool(
 ) -> Pool:
     """The pool that this process has for such calls, closed when it exits. Arguments as for :class:`Pool`."""
     key = (function, workers, limits, recycle_after)
-    if key not in _SHARED:
-        _SHARED.setdefault(key, Pool(function, workers=workers, limits=limits, recycle_after=recycle_after))
-    return _SHARED[key]
+    with _sharing:
+        if key not in _SHARED or _SHARED[key].closed:
+            _SHARED[key] = Pool(function, workers=workers, limits=limits, recycle_after=recycle_after)
+        return _SHARED[key]
 
 
 @atexit.register
@@ -140,6 +145,8 @@ def _close_all() -> None:
 
 
 def _forget_all() -> None:
+    global _sharing
+    _sharing = threading.Lock()
     for pool in list(_POOLS):
         pool._forget()
 

@@ -36,7 +36,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[st
                 raise DataError(f"the row has no column {missing[0]!r} (it has: {', '.join(row)})", where=where)
             yield where, row
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the problems: {error}", where=str(path), fix="Check the task's path") from error
+        raise DataError(f"cannot read the problems: {error}", where=str(path), fix="Check its path") from error
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
