@@ -36,6 +36,9 @@ SAME = [
     (r"\text{x+5}", "x+5"),
     (r"C_{1}", "C_1"),
     (r"5{ }^{\circ}", r"5^\circ"),
+    (r"\text{Twenty-one}", "21"),
+    (r"\begin{aligned}x&=1\\[2pt]y&=2\end{aligned}", "x=1, y=2"),
+    (r"2\begin{pmatrix}x\\y\end{pmatrix}", r"\begin{pmatrix}2x\\2y\end{pmatrix}"),
 ]
 
 
@@ -65,6 +68,7 @@ X, ONE, TWO = Sym("x"), Num(Fraction(1)), Num(Fraction(2))
         (r"\$2", Quantity(TWO, "dollar")),
         ("2 cm^2", Quantity(TWO, "centimeter^2")),
         ("Friday", Words("Friday")),
+        (r"[1,2]\setminus\{1\}", Chain((Group("[", "]", (ONE, TWO)), Group("{", "}", (ONE,))), ("∖",))),
         (r"\text{Area}=2", Chain((Words("Area"), TWO), ("=",))),
     ],
 )
@@ -79,7 +83,14 @@ def test_commas_may_separate_or_group() -> None:
 
 def test_letters_may_be_units() -> None:
     assert read("16 m") == Op("*", (Num(Fraction(16)), Sym("m")))
-    assert read("16 m", letters_are_units=True) == Quantity(Num(Fraction(16)), "meter")
+    assert read("16 m", constant=True) == Quantity(Num(Fraction(16)), "meter")
+
+
+def test_combinations_are_read_where_there_are_no_variables() -> None:
+    combination = Op("binom", (TWO, ONE))
+    assert read("C_2^1", constant=True) == read("C(2, 1)", constant=True) == combination
+    assert read("C_2^1") == Op("^", (Sym("C_2"), ONE))
+    assert read("C_1^2", constant=True) == Op("^", (Sym("C_1"), TWO))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +107,16 @@ def test_letters_may_be_units() -> None:
             "=",
             "1=",
         ),
-        *(r"\begin{pmatrix}1&2\\3\end{pmatrix}", "(1,2)+1", "{1,2}^2", "5 or 6 apples more than", "7😀", r"\foo", "😀"),
+        *(
+            r"\begin{pmatrix}1&2\\3\end{pmatrix}",
+            r"2\setminus3",
+            "(1,2)+1",
+            "{1,2}^2",
+            "5 or 6 apples more than",
+            "7😀",
+            r"\foo",
+            "😀",
+        ),
     ],
 )
 def test_unreadable(text: str) -> None:

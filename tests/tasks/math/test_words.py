@@ -1,6 +1,18 @@
 import pytest
 
-from reckon.tasks.math.words import Clock, choice, clock, date, gold_choice, in_base, normal, texts, truth
+from reckon.tasks.math.words import (
+    Clock,
+    choice,
+    clock,
+    date,
+    gold_choice,
+    gold_option,
+    in_base,
+    normal,
+    option,
+    texts,
+    truth,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +46,19 @@ def test_choices(text: str, letters: str) -> None:
 @pytest.mark.parametrize("text", ["B or C", "not B", "B. or C", "(B) (C)", "Paris", "", "B because"])
 def test_texts_that_choose_nothing(text: str) -> None:
     assert choice(text) is None
+
+
+def test_golds_with_a_letter_and_a_value() -> None:
+    assert gold_option("(B) 12") == gold_option(r"\text{(B)} 12") == ("B", "12")
+    for text in ("(B)", "(A) (B)", "(A) and (C)", "(A)+1", "(A)-3", "B 12", "f(A) 2"):
+        assert gold_option(text) is None
+
+
+def test_answers_with_a_letter_and_a_value() -> None:
+    for text in ("(B) 12", "B. 12", "b) 12", r"\text{(B)} 12", "Option B: 12"):
+        assert option(text) == ("B", "12")
+    for text in ("B", "(B)", "12", "12B"):
+        assert option(text) is None
 
 
 @pytest.mark.parametrize(

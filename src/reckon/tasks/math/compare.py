@@ -109,6 +109,20 @@ def _same_quantities(gold: Node | Quantity, answer: Node | Quantity, equal: Equa
     return agree(first.unit, second.unit) and equal(first.node, second.node)
 
 
+def _units_agree(gold: Value, answer: Value) -> bool:
+    """Whether no unit anywhere in one contradicts one in the other."""
+    return all(agree(one, other) for one in _units(gold) for other in _units(answer))
+
+
+def _units(value: Value) -> frozenset[str]:
+    match value:
+        case Quantity(unit=unit):
+            return frozenset({unit})
+        case Group(items=parts) | Chain(parts=parts) | Union(parts=parts):
+            return frozenset[str]().union(*map(_units, parts))
+    return frozenset()
+
+
 def spread(value: Value) -> Value:
     """``±`` written out as the list of both values, and an equation of a list as a list of equations' values."""
     match value:
@@ -207,11 +221,19 @@ def _same_chains(gold: Chain, answer: Chain, equal: Equal) -> bool:
             return True
     if len(gold.ops) != 1 or len(answer.ops) != 1:
         return gold.ops == answer.ops and all(map(same, gold.parts, answer.parts, [equal] * len(gold.parts)))
+    if _is_solved(gold) and not _is_solved(answer) and (gold.ops[0] in _ORDER or len(symbols(gold)) == 1):
+        return False
     if gold.ops == answer.ops == ("=",) or gold.ops == answer.ops == ("≠",):
         return _proportional(gold, answer, equal, positive=False)
     if gold.ops[0] in _ORDER and answer.ops[0] in _ORDER:
         return _proportional(_ascending(gold), _ascending(answer), equal, positive=True)
     return False
+
+
+def _is_solved(chain: Chain) -> bool:
+    """Whether a variable stands alone on one side: ``x > 2``, ``y = 2 x + 1``; not ``2 x > 4``."""
+    sides = (chain.parts, chain.parts[::-1])
+    return any(isinstance(one, Sym) and symbols(one) and one.name not in symbols(other) for one, other in sides)
 
 
 def _ascending(chain: Chain) -> Chain:
@@ -224,6 +246,8 @@ def _ascending(chain: Chain) -> Chain:
 def _proportional(gold: Chain, answer: Chain, equal: Equal, positive: bool) -> bool:
     """Whether two equations (or inequalities) differ by a non-zero (positive) constant factor."""
     sides = [part.node if isinstance(part, Quantity) else part for part in (*gold.parts, *answer.parts)]
+    if not _units_agree(gold, answer):
+        return False
     if gold.ops != answer.ops or not all(isinstance(side, Node) for side in sides):
         return gold.ops == answer.ops and all(map(same, gold.parts, answer.parts, [equal] * 2))
     first, second = (Op("+", (left, Op("neg", (right,)))) for left, right in (sides[:2], sides[2:]))  # type: ignore
@@ -271,7 +295,7 @@ def _same_groups(gold: Value, answer: Value, equal: Equal) -> bool:
     if first.open in UNORDERED and not isinstance(gold, Group) and len(second.items) == 1:
         return same(first.items[0], second.items[0], equal)
     brackets = (first.open, first.close) == (second.open, second.close)
-    bare = not first.open or not second.open  # "1, 2" for the point (1, 2)
+    bare = any(not (group.open or group.disjoint) for group in (first, second))  # "1, 2" for the point (1, 2)
     round_ = {first.open, first.close, second.open, second.close} <= {"(", ")", ""}
     if not (brackets or (bare and round_)) or len(first.items) != len(second.items):
         return False
@@ -279,6 +303,9 @@ def _same_groups(gold: Value, answer: Value, equal: Equal) -> bool:
 
 
 def _grouped(value: Value) -> Group:
+    match value:
+        case Chain((label, Group("{", items=members)), ("∈",)) if is_label(label):
+            return Group("{", "}", tuple(Chain((label, member), ("=",)) for member in members))
     group = value if isinstance(value, Group) else Group("", "", (value,))
     items = group.items
     first, rest = items[:1], items[1:]
@@ -303,14 +330,17 @@ def _same_named(gold: Group, answer: Group, equal: Equal) -> bool:
             return False
         return _covers(gold.items, answer.items, equal) and _covers(answer.items, gold.items, equal, swap=True)
     named, other = (gold, answer) if names[0] is not None else (answer, gold)
-    items = sorted(named.items, key=_name) if len(names[0] or names[1] or ()) > 1 else list(named.items)
-    values = [unnamed(item, equal) for item in items if isinstance(item, Chain)]
+    several = len(names[0] or names[1] or ()) > 1
+    items = [item for item in named.items if isinstance(item, Chain)]
+    if not several and other.open not in UNORDERED and isinstance(items[0].parts[0], Sym):
+        return False  # two values of one variable are no point
+    values = [unnamed(item, equal) for item in (sorted(items, key=_name) if several else items)]
     if any(value is None for value in values):
         return False
-    several = len(names[0] or names[1] or ()) > 1
-    bare = Group("(" if several else "", ")" if several else "", tuple(value for value in values if value is not None))
-    if several and other.open == "":
-        other = replace(other, open="(", close=")")
+    bare = replace(named, items=tuple(value for value in values if value is not None))
+    if several:
+        bare = replace(bare, open="(", close=")")
+        other = replace(other, open="(", close=")") if not (other.open or other.disjoint) else other
     return _same_groups(bare, other, equal) if named is gold else _same_groups(other, bare, equal)
 
 
@@ -352,7 +382,7 @@ def _rows(group: Group) -> Matrix | None:
 
 
 def _is_order(value: Value) -> bool:
-    return isinstance(value, Chain) and bool(set(value.ops) & (_ORDER | {"∈"}))
+    return isinstance(value, Chain) and bool(set(value.ops) & (_ORDER | {"∈", "∖"}))
 
 
 def _regions(gold: Value, answer: Value) -> tuple[Union, Union] | None:
@@ -365,7 +395,7 @@ def _regions(gold: Value, answer: Value) -> tuple[Union, Union] | None:
     if not concerned(gold) and not concerned(answer):
         return None
     first, second = as_interval_set(gold), as_interval_set(answer)
-    if first is None or second is None:
+    if first is None or second is None or not _units_agree(gold, answer):
         return None
     (first_name, first_set), (second_name, second_set) = first, second
     if first_name and second_name and first_name != second_name:

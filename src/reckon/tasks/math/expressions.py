@@ -9,7 +9,7 @@ from reckon.tasks.math.cursor import Cursor
 from reckon.tasks.math.lexer import FUNCTIONS, GREEK, Token
 from reckon.tasks.math.number import literal, repeating
 from reckon.tasks.math.units import is_unit
-from reckon.tasks.math.values import Group, Node, Num, Op, Sym, Unreadable, Value
+from reckon.tasks.math.values import Group, Matrix, Node, Num, Op, Sym, Unreadable, Value
 
 ZERO = Num(Fraction(0))
 TWO = Num(Fraction(2))
@@ -37,9 +37,9 @@ def node(value: Value) -> Node:
 class Expressions(Cursor, ABC):
     """Reads expressions. What is in brackets, and the structures around expressions, are a subclass's."""
 
-    def __init__(self, found: list[Token], letters_are_units: bool) -> None:
+    def __init__(self, found: list[Token], constant: bool) -> None:
         super().__init__(found)
-        self.letters_are_units = letters_are_units
+        self.constant = constant
         self.within_bars = False
 
     @abstractmethod
@@ -75,10 +75,10 @@ class Expressions(Cursor, ABC):
         value = self.factor()
         while True:
             if op := self.sign("*", "/"):
-                other = node(self.factor())
-                value = Op("/", (node(value), other)) if op == "/" else _product(node(value), other)
+                other = self.factor()
+                value = Op("/", (node(value), node(other))) if op == "/" else _scaled(value, other)
             elif self.multiplies():
-                value = _product(node(value), node(self.factor()))
+                value = _scaled(value, self.factor())
             else:
                 return value
 
@@ -92,7 +92,7 @@ class Expressions(Cursor, ABC):
             if before.text == "°" and token.text in ("C", "F"):
                 return False
             after_number = before.kind == "number" or before.text in (")", "}", "π")
-            return not (self.letters_are_units and after_number and is_unit(token.text))
+            return not (self.constant and after_number and is_unit(token.text))
         if token.kind == "command":
             return not token.text.startswith("end ") and token.text not in ("over", "choose")
         return self.is_sign("([{π∞⌊⌈") or (self.is_sign("|") and not self.within_bars)
@@ -100,7 +100,9 @@ class Expressions(Cursor, ABC):
     def factor(self) -> Value:
         negative = self.negative()
         value = self.power()
-        return Op("neg", (node(value),)) if negative else value
+        if negative:
+            return _scaled(_MINUS_ONE, value) if isinstance(value, Matrix) else Op("neg", (node(value),))
+        return value
 
     def negative(self) -> bool:
         """Takes the signs before a factor; whether they make it negative."""
@@ -139,7 +141,10 @@ class Expressions(Cursor, ABC):
         if token.kind == "command":
             return self.command()
         if token.kind == "name":
-            return self.function(self.take().text) if token.text in FUNCTIONS else self.symbol(self.take().text)
+            if token.text in FUNCTIONS:
+                return self.function(self.take().text)
+            combination = self.combination() if self.constant and token.text == "C" else None
+            return combination or self.symbol(self.take().text)
         if self.is_sign("([⦃"):
             return self.bracket()
         if self.is_sign("{"):
@@ -201,6 +206,21 @@ class Expressions(Cursor, ABC):
             self.position += 3
             name += f"({argument.text})"
         return Sym(name)
+
+    def combination(self) -> Node | None:
+        """Takes ``C_9^3`` or ``C(9, 3)``; None, and takes nothing, if it is another ``C``."""
+        start = self.position
+        self.take()
+        many = few = ""
+        if self.is_sign("("):
+            many, _, few = self.raw_group("(", ")").partition(",")
+        elif self.sign("_"):
+            many = self.raw_group()
+            few = self.raw_group() if self.sign("^") else ""
+        if many.isdecimal() and few.isdecimal() and literal(few).value <= literal(many).value:
+            return Op("binom", (literal(many), literal(few)))
+        self.position = start
+        return None
 
     def absolute(self) -> Node:
         self.expect("|")
@@ -304,6 +324,13 @@ class Expressions(Cursor, ABC):
 
 def _total(terms: list[Node]) -> Node:
     return terms[0] if len(terms) == 1 else Op("+", tuple(terms))
+
+
+def _scaled(first: Value, second: Value) -> Value:
+    """The product of two numbers, or of a number and a matrix."""
+    if isinstance(second, Matrix):
+        return Matrix(tuple(tuple(_product(node(first), node(cell)) for cell in row) for row in second.rows))
+    return _product(node(first), node(second))
 
 
 def _product(first: Node, second: Node) -> Node:

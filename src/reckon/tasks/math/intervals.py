@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from reckon.tasks.math.number import exact
 from reckon.tasks.math.values import (
@@ -25,6 +26,9 @@ from reckon.tasks.math.values import (
 _MINUS_INFINITY = Op("neg", (INFINITY,))
 _FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
 _PLUS = Op("+", (INFINITY,))
+
+_Piece = tuple[float | Fraction, int, float | Fraction, int]
+"""An interval: low end, 0 if closed else 1, high end, 1 if closed else 0."""
 
 
 def as_interval_set(value: Value) -> tuple[str, Union] | None:
@@ -50,9 +54,11 @@ def _of_chain(parts: tuple[Value, ...], ops: tuple[str, ...]) -> tuple[str, Unio
     if ops in (("∈",), ("=",)) and isinstance(parts[0], Sym):
         inner = as_interval_set(parts[1])
         return None if inner is None else (parts[0].name, inner[1])
-    if ops == ("≠",) and isinstance(parts[0], Sym) and isinstance(parts[1], Node):
-        below, above = Group("(", ")", (_MINUS_INFINITY, parts[1])), Group("(", ")", (parts[1], INFINITY))
-        return parts[0].name, Union((below, above))
+    if ops == ("∖",):
+        return _without(*parts)
+    if ops == ("≠",):
+        name, value = parts if isinstance(parts[0], Sym) else parts[::-1]
+        return (name.name, _all_but(value)) if isinstance(name, Sym) and isinstance(value, Node) else None
     bare = tuple(part.node if isinstance(part, Quantity) else part for part in parts)
     if not all(op in _FLIPPED for op in ops) or not all(isinstance(part, Node) for part in bare):
         return None
@@ -86,23 +92,52 @@ def _of_list(group: Group, items: tuple[Value, ...]) -> tuple[str, Union] | None
     if any(piece is None for piece in pieces) or len(names) != 1 or not all(isinstance(item, Chain) for item in items):
         return None
     parts = tuple(part for piece in pieces if piece for part in piece[1].parts)
-    if not group.disjoint and len(parts) == 2 and (both := _intersection(*parts)) is not None:
-        return names.pop(), Union((both,))
-    return names.pop(), Union(parts)
+    common = None if group.disjoint else _common([piece[1] for piece in pieces if piece])
+    return names.pop(), common if common and common.parts else Union(parts)
 
 
-def _intersection(first: Value, second: Value) -> Group | None:
-    """What two half-lines that point at each other have in common; None if they do not."""
-    if not isinstance(first, Group) or not isinstance(second, Group):
+def _all_but(value: Node) -> Union:
+    return Union((Group("(", ")", (_MINUS_INFINITY, value)), Group("(", ")", (value, INFINITY))))
+
+
+def _without(whole: Value, removed: Value) -> tuple[str, Union] | None:
+    """``R ∖ {1, 2}``: a set of numbers without some points."""
+    known = as_interval_set(whole)
+    points = removed.items if isinstance(removed, Group) else ()
+    nodes = [point for point in points if isinstance(point, Node)]
+    if known is None or not nodes or len(nodes) < len(points):
         return None
-    if first.items[0] == _MINUS_INFINITY:
-        first, second = second, first
-    if first.items[1] != INFINITY or second.items[0] != _MINUS_INFINITY:
+    if known[1] == Union((Group("(", ")", (_MINUS_INFINITY, INFINITY)),)) and len(nodes) == 1:
+        return known[0], _all_but(nodes[0])
+    bounds = [bound for node in nodes if (bound := _bound(node)) is not None]
+    if len(bounds) < len(nodes):
         return None
-    low, high = _bound(first.items[0]), _bound(second.items[1])
-    if low is None or high is None or low >= high:
-        return None
-    return Group(first.open, second.close, (first.items[0], second.items[1]))
+    ends = [_MINUS_INFINITY, *map(_number, sorted(set(bounds))), INFINITY]
+    common = _common([known[1], Union(tuple(Group("(", ")", pair) for pair in pairwise(ends)))])
+    return None if common is None else (known[0], common)
+
+
+def _common(unions: Sequence[Union]) -> Union | None:
+    """What sets have in common; None if an end is not rational."""
+    found: list[_Piece] = [(float("-inf"), 1, float("inf"), 0)]
+    for union in unions:
+        pieces = _joined(union)
+        if pieces is None:
+            return None
+        ends = [(max(one[:2], other[:2]), min(one[2:], other[2:])) for one in found for other in pieces]
+        found = [(*low, *high) for low, high in ends if low < high]
+    return Union(
+        tuple(
+            Group("(" if opened else "[", "]" if closed else ")", (_number(low), _number(high)))
+            for low, opened, high, closed in found
+        )
+    )
+
+
+def _number(bound: Fraction | float) -> Node:
+    if isinstance(bound, Fraction):
+        return Num(bound)
+    return INFINITY if bound > 0 else _MINUS_INFINITY
 
 
 def same_interval_set(gold: Union, answer: Union, equal: Callable[[Node, Node], bool]) -> bool:
@@ -140,12 +175,9 @@ def _plain(value: Value) -> Node | None:
     return node if isinstance(node, Node) else None
 
 
-def _joined(union: Union) -> tuple[tuple[float | Fraction, int, float | Fraction, int], ...] | None:
-    """The pieces in order, with those that touch joined, as (low, 0 if closed else 1, high, 1 if closed else 0).
-
-    None if an end is not rational.
-    """
-    pieces: list[tuple[float | Fraction, int, float | Fraction, int]] = []
+def _joined(union: Union) -> tuple[_Piece, ...] | None:
+    """The pieces in order, with those that touch joined; None if an end is not rational."""
+    pieces: list[_Piece] = []
     for part in union.parts:
         assert isinstance(part, Group)
         bounds = [_bound(item) for item in part.items]
@@ -156,7 +188,7 @@ def _joined(union: Union) -> tuple[tuple[float | Fraction, int, float | Fraction
             pieces.extend((end, 0, end, 1) for end in ends)
         else:
             pieces.append((ends[0], int(part.open == "("), ends[1], int(part.close == "]")))
-    joined: list[tuple[float | Fraction, int, float | Fraction, int]] = []
+    joined: list[_Piece] = []
     for piece in sorted(pieces):
         if joined and (piece[0], piece[1]) <= (joined[-1][2], joined[-1][3]):
             low, opened, high, closed = joined.pop()

@@ -56,7 +56,7 @@ def kind_of(gold: str) -> str | None:
     """The kind that a canonical gold text is of; None if it cannot be judged at all."""
     if not gold.strip(" .?") or words.unwrapped(gold).casefold() in ("proof", "notfound", "nan", "null", "n/a"):
         return None
-    if words.gold_choice(gold):
+    if words.gold_choice(gold) or words.gold_option(gold):
         return "choice"
     if words.truth(gold) is not None:
         return "yesno"
@@ -93,7 +93,9 @@ def _shape(value: Value) -> str:
         case Union():
             return "interval"
         case Chain(ops=ops):
-            return "ratio" if set(ops) == {":"} else "equation" if set(ops) <= {"=", "≈", "∈"} else "inequality"
+            if set(ops) <= {":", "∖"}:
+                return "ratio" if ":" in ops else "interval"
+            return "equation" if set(ops) <= {"=", "≈", "∈"} else "inequality"
         case Group(opening, closing, items):
             if opening in UNORDERED:
                 return "set" if opening else "list"
@@ -104,6 +106,8 @@ def _shape(value: Value) -> str:
 
 def judge(gold: str, answer: str, kind: str, equal: Equal) -> Judgement:
     """Whether ``answer`` (canonical, like ``gold``) is right. Raises Undecided where ``equal`` does."""
+    if kind == "choice" and (stated := words.gold_option(gold)):
+        return _option(*stated, answer, equal)
     if kind not in FORMULAS:
         return Judgement(_WORDED[kind](gold, answer), kind)
     if gold == answer:
@@ -119,7 +123,7 @@ def judge(gold: str, answer: str, kind: str, equal: Equal) -> Judgement:
 
 def _formula(gold: str, answer: str, equal: Equal) -> Judgement:
     """Compares what both texts say, under each way of reading the commas in their numbers."""
-    if _same_decimal_comma(gold, answer):
+    if _same_decimal_comma(gold, answer) or _same_digits(gold, answer):
         return Judgement("correct", "number")
     last = Judgement("unparsable gold", "parser")
     for grouped in (True, False):
@@ -164,7 +168,7 @@ def _readings(answer: str, grouped: bool, target: Value) -> Iterator[Value]:
     if symbols(target) or not any(character.isalpha() for character in answer):
         return
     try:
-        second = read(answer, grouped, letters_are_units=True)
+        second = read(answer, grouped, constant=True)
     except (Unreadable, Undefined, TooLarge):
         return
     glued = isinstance(second, Quantity) and not (isinstance(target, Quantity) and target.unit) and " " not in answer
@@ -185,6 +189,12 @@ def _same_decimal_comma(gold: str, answer: str) -> bool:
         if decimal and Fraction(one.replace(",", ".")) == Fraction(other):
             return True
     return False
+
+
+def _same_digits(gold: str, answer: str) -> bool:
+    """Whether the answer is the gold's digits with a base that they can be written in: ``1100_2`` for ``1100``."""
+    said = words.in_base(answer)
+    return bool(said and said[1] and gold.isdecimal() and words.in_base(gold) == (said[0], None))
 
 
 def _hedges(target: Value, value: Value) -> bool:
@@ -232,6 +242,20 @@ def _choice(gold: str, answer: str) -> Reason:
     if wanted and chosen and chosen > wanted:
         return "hedged"
     return _equal(wanted, chosen)
+
+
+def _option(letter: str, value: str, answer: str, equal: Equal) -> Judgement:
+    """Judges by a gold that has the letter and the value: either is right alone, and both must be where both are."""
+    if stated := words.option(answer):
+        if stated[0] != letter:
+            return Judgement("wrong", "choice")
+        answer = stated[1]
+    elif chosen := words.choice(answer):
+        reason = _choice(letter, answer)
+        if reason != "wrong" or len(chosen) > 1:
+            return Judgement(reason, "choice")
+    kind = kind_of(value)
+    return judge(value, answer, kind, equal) if kind else Judgement("unparsable gold", "choice")
 
 
 def _time(gold: str, answer: str) -> Reason:

@@ -99,7 +99,17 @@ _EMPTY_GROUP = re.compile(r"(?<![a-zA-Z}\]])\{\s*\}")
 _COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]*\}|\\[hv]?phantom\s*\{[^{}]*\}")
 _ASIDE = re.compile(r"\\text\s*\{\s*\(([A-Za-z ]+)\)\s*\}$")
 _ELLIPSIS = re.compile(r"(?<=[0-9]{6})(?:\.\.\.|…)$")
-_SETS = {"all real numbers": r"\mathbb{R}", "all reals": r"\mathbb{R}", "empty set": "∅", "the empty set": "∅"}
+_ONES = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_SAID = {"all real numbers": r"\mathbb{R}", "all reals": r"\mathbb{R}", "empty set": "∅", "the empty set": "∅"}
+_SAID |= {word: str(number) for number, word in enumerate(_ONES)}
+for _tens, _word in enumerate(_TENS, 2):
+    _SAID |= {_word: f"{_tens}0"} | {f"{_word}-{_ONES[digit]}": f"{_tens}{digit}" for digit in range(1, 10)}
+_SYSTEM = re.compile(r"\\begin\s*\{(aligned|align\*?|gathered|split)\}(.*?)\\end\s*\{\1\}", re.DOTALL)
+_ROW_END = re.compile(r"\\\\(?:\[[^\]]*\])?")
 _TIMES = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
 _LEAD = re.compile(
     r"^(?:(?:so|thus|therefore|hence)?,?\s*(?:the|my|our)?\s*(?:final|correct)?\s*answer\s*(?:is|:|=)\s*:?|"
@@ -117,6 +127,7 @@ def tidy(text: str) -> str:
     text = _UNICODE.sub(lambda match: _sign(match.group()), text)
     text = unicodedata.normalize("NFKC", text.replace("＄", r"\$")).replace("｡", ".")
     text = _EMPTY_GROUP.sub("", _COLOUR.sub("", _GROUPED.sub("", text)))
+    text = _SYSTEM.sub(_listed, text)
     text = _COMMAND.sub(lambda match: _command(match.group()), text)
     text = _PRIMES.sub(lambda match: match[1] or "'", _DEGREE.sub("°", text))
     text = _TIMES.sub("*", text.replace("per cent", "percent"))
@@ -125,7 +136,7 @@ def tidy(text: str) -> str:
     text = _strip(text)
     text = _LEAD.sub("", _TEXT_LEAD.sub("", text))
     text = _strip(_ELLIPSIS.sub("", _ASIDE.sub(r"\\text{ \1}", text)))
-    return _SETS.get(text.removeprefix(r"\text{").removesuffix("}").strip().casefold(), text)
+    return _SAID.get(text.removeprefix(r"\text{").removesuffix("}").strip().casefold(), text)
 
 
 def guarded(text: str) -> str | None:
@@ -142,6 +153,14 @@ def guarded(text: str) -> str | None:
     if deepest > MAX_NESTING:
         return f"nested deeper than {MAX_NESTING}"
     return None
+
+
+def _listed(system: re.Match[str]) -> str:
+    """The rows of a system of equations as a list, if each row is one item of it."""
+    body = system[2]
+    if re.search(r"\\begin|(?<!\\),", body):
+        return system.group()
+    return _ROW_END.sub(", ", body.replace("&", ""))
 
 
 def _sign(sign: str) -> str:

@@ -3,7 +3,7 @@
     list   := item ((',' | ';' | and | or) item)*
     item   := part (relation part)*                     x = 3,  0 < x ≤ 5,  2:3
     part   := [currency] set [unit | '%']
-    set    := sum ('∪' sum)*
+    set    := sum ('∪' sum)* ['∖' sum]
     sum    := ['±'] term (('+' | '-' | '±' | '∓') term)*
     term   := factor (['*' | '/'] factor)*              a factor that follows without a sign multiplies
     factor := ['-'] operand ['!'] ['^' exponent] ['°' | '%']
@@ -28,19 +28,20 @@ _CURRENCY_SIGNS = "＄$€£¥₹"
 _MATRICES = frozenset({"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"})
 
 
-def read(text: str, grouped: bool = True, letters_are_units: bool = False) -> Value:
+def read(text: str, grouped: bool = True, constant: bool = False) -> Value:
     """The value that a canonical text writes.
 
     Args:
         grouped: whether ``1,234`` is one number.
-        letters_are_units: whether a letter after a number is a unit (``16 m``) rather than a variable.
+        constant: whether there are no variables in it: a letter after a number is a unit (``16 m``), and ``C_9^3`` a
+            binomial coefficient.
 
     Raises:
         Unreadable: it is no formula of the grammar.
         Undefined, TooLarge: one of its literals has no value or too many digits.
     """
     try:
-        parser = _Parser(tokens(text, grouped), letters_are_units)
+        parser = _Parser(tokens(text, grouped), constant)
         value = parser.list()
     except RecursionError:
         raise Unreadable("nested too deeply") from None
@@ -99,6 +100,11 @@ class _Parser(Expressions):
         while self.sign("∪"):
             other = self.sum()
             value = Union((*(value.parts if isinstance(value, Union) else (value,)), other))
+        if self.sign("∖"):
+            removed = self.sum()
+            if not isinstance(value, Group | Union) or not isinstance(removed, Group) or removed.open != "{":
+                raise Unreadable("a difference of something that is no set")
+            return Chain((value, removed), ("∖",))
         return value
 
     # ---------------------------------------------------------------------------------------------- units
@@ -136,7 +142,7 @@ class _Parser(Expressions):
         token, before = self.here, self.ahead(-1)
         if token.kind == "name":
             letter = degrees and token.text in ("C", "F")
-            return letter or self.letters_are_units or (begun and before.text in ("/", "*"))
+            return letter or self.constant or (begun and before.text in ("/", "*"))
         if token.kind == "number":
             return begun and before.text in ("^", "{", "-")
         signs = "^{}-*)/°" if begun else "/°"

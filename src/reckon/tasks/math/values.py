@@ -82,7 +82,7 @@ class Union:
 
 @dataclass(frozen=True)
 class Chain:
-    """Values joined by relations: ``x = 3``, ``0 < x \\le 5``. ``ops``: one of ``= < > ≤ ≥ ≠ ≈ ∈ :`` each."""
+    """Values joined by relations: ``x = 3``, ``0 < x \\le 5``. ``ops``: one of ``= < > ≤ ≥ ≠ ≈ ∈ : ∖`` each."""
 
     parts: tuple[Value, ...]
     ops: tuple[str, ...]

@@ -17,14 +17,21 @@ _SEPARATOR = re.compile(r"\s*(?:[,;、]|\band\b|和|与|及)\s*")
 
 _CHOICE_GOLD = re.compile(r"\(?([A-J])\)?\.?")
 _CHOICES_GOLD = re.compile(r"\(?([A-J](?:(?:\s*[,;]\s*|\s+and\s+|\s*)[A-J]){1,9})\)?")
+_CHOICE_LEAD = r"(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer|选项|选择|选)s?\s*(?:is|are|[是为])?\s*:?\s*)?"
 _CHOICE = re.compile(
-    r"(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer|选项|选择|选)s?\s*(?:is|are|[是为])?\s*:?\s*)?"
-    r"[(\[]?\s*([A-Ja-j](?:(?:\s*[,;&、]\s*(?:and\s+)?|\s+and\s+|\s*和\s*|\s*)[A-Ja-j])*)\s*[)\]]?(?:选?项)?"
+    _CHOICE_LEAD
+    + r"[(\[]?\s*([A-Ja-j](?:(?:\s*[,;&、]\s*(?:and\s+)?|\s+and\s+|\s*和\s*|\s*)[A-Ja-j])*)\s*[)\]]?(?:选?项)?"
     r"(?P<rest>\s*$|\s*[.:、)]\s*.*)",
     re.DOTALL | re.IGNORECASE,
 )
 _OTHER_CHOICE = re.compile(r"\b(?:or|not|either)\b|\([A-J]\)|(?<![A-Za-z])[B-J](?![A-Za-z])|或|不")
 _LETTER = re.compile(r"[A-J]")
+_OPTION_GOLD = re.compile(
+    r"(?:\\text\s*\{\s*\(([A-J])\)\s*\}|\(([A-J])\))(?!-|\s*(?:[+*/^=<>_!',;&、和]|and\b))\s*(?P<value>\S.*)"
+)
+_OPTION = re.compile(
+    _CHOICE_LEAD + r"(?:\\text\s*\{\s*\(?([A-J])\s*[.:、)]\s*\}|\(?([A-J])\s*[.:、)])\s*(?P<value>\S.*)", re.IGNORECASE
+)
 
 _TRUE = frozenset({"yes", "true", "是", "是的", "对", "对的", "正确", "√", "真", "成立", "能", "可以", "会"})
 _FALSE = frozenset({
@@ -132,6 +139,20 @@ def choice(text: str) -> frozenset[str] | None:
     if match is None or _OTHER_CHOICE.search(match["rest"]):
         return None
     return frozenset(_LETTER.findall(match[1].replace("and", "").upper()))
+
+
+def gold_option(text: str) -> tuple[str, str] | None:
+    """The letter and the value of a gold choice that has both: ``(B) 12``."""
+    match = _OPTION_GOLD.fullmatch(text)
+    if match is None or _OTHER_CHOICE.search(unwrapped(match["value"])) or gold_choice(match["value"]):
+        return None
+    return match[1] or match[2], match["value"]
+
+
+def option(text: str) -> tuple[str, str] | None:
+    """The letter and the value that an answer gives: ``(B) 12``, ``B. 12``."""
+    match = _OPTION.fullmatch(text)
+    return ((match[1] or match[2]).upper(), match["value"]) if match else None
 
 
 def truth(text: str) -> bool | None:
