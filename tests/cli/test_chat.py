@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import io
 
-from reckon.cli.chat import Answer, TextStream, ThoughtStream
+import pytest
+
+from reckon.cli.chat import Answer, Screen, command
+from reckon.core.errors import ConfigError
+from tests.serve.serving import Scripted, native, serving
 
 TEXT = " <think> 8 - 1 = 7, 不对, 🙂 </think> <answer> 8 * 3 </answer>"
 
@@ -13,47 +15,8 @@ def as_bytes(ids: list[int]) -> str:
     return bytes(ids).decode(errors="replace")
 
 
-@settings(deadline=None)
-@given(st.text(max_size=20))
-def test_text_comes_whole_from_single_bytes(text: str) -> None:
-    stream = TextStream(as_bytes)
-    pieces = [stream.feed(byte) for byte in text.encode(errors="replace")]
-    assert "".join(pieces) + stream.rest() == text.encode(errors="replace").decode()
-    assert all(piece == "\ufffd" or "\ufffd" not in piece for piece in pieces) or "\ufffd" in text
-
-
-def test_an_unfinished_character_is_shown_at_the_end() -> None:
-    stream = TextStream(as_bytes)
-    assert [stream.feed(byte) for byte in "a🙂".encode()[:3]] == ["a", "", ""]
-    assert stream.rest() == "\ufffd"
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(1, 12)), st.booleans())
-def test_thinking_is_told_from_the_answer_however_it_is_cut(cuts: list[int], opened: bool) -> None:
-    text = TEXT.replace(" <think>", "") if opened else TEXT
-    stream = ThoughtStream(opened)
-    pieces, left = [], text
-    for cut in [*cuts, len(text)]:
-        pieces += stream.feed(left[:cut])
-        left = left[cut:]
-    pieces += stream.rest()
-    thinking = "".join(piece for is_thinking, piece in pieces if is_thinking)
-    answer = "".join(piece for is_thinking, piece in pieces if not is_thinking)
-    expected = text.partition(" <answer>")[0]
-    assert thinking == (expected if opened else expected.removeprefix(" "))
-    assert answer.strip() == "<answer> 8 * 3 </answer>"
-
-
-def test_what_cannot_be_a_tag_is_not_kept_back() -> None:
-    stream = ThoughtStream(False)
-    assert stream.feed("a < b") == [(False, "a < b")]
-    assert stream.feed(" <thi") == [(False, " ")]
-    assert stream.feed("s>") == [(False, "<this>")]
-
-
 def shown(text: str, capsys: pytest.CaptureFixture[str], fold: bool = False) -> str:
-    answer = Answer(as_bytes, thinking=False, fold=fold)
+    answer = Answer(as_bytes, thinking=False, screen=Screen(fold))
     for byte in text.encode():
         answer.on_token(0, byte)
     answer.end()
@@ -78,3 +41,31 @@ def test_folded_thinking_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_escapes_of_the_model_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in shown("red \x1b[31m \x07 text", capsys)
+
+
+def ask(url: str, lines: str, monkeypatch: pytest.MonkeyPatch, **more: object) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    defaults = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 100, "stop": None, "seed": 0, "fold": False}
+    command(url, **{**defaults, **more})  # type: ignore[arg-type]
+
+
+def test_a_server_is_told_what_was_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Scripted()
+    with serving(native(engine)) as url:
+        ask(url, "Make 24 from 3, 8, 1.\nAgain?\n/quit\n", monkeypatch)
+    answer = "8 - 3 = 5, no. 3 * 8 = 24, yes.\n<answer> 1 * 3 * 8 </answer>\n"
+    assert capsys.readouterr().out == answer * 2
+    assert len(engine.seen[1].prompt_ids) > len(engine.seen[0].prompt_ids) + 10
+
+
+def test_a_servers_thinking_can_be_folded(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as url:
+        ask(url, "Make 24 from 3, 8, 1.\n", monkeypatch, fold=True, max_new_tokens=30)
+    told = capsys.readouterr()
+    assert told.out.startswith("(thought for ")
+    assert "tokens)\n<answer>" in told.out
+
+
+def test_a_server_that_is_not_there_is_the_users_to_correct(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="does not answer"):
+        ask("http://127.0.0.1:9/v1", "Hello?\n", monkeypatch)

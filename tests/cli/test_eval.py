@@ -16,12 +16,15 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from typer.testing import CliRunner, Result
 
 from reckon.cli import app
-from reckon.cli.eval import SAMPLES, SETTINGS, SUMMARY
+from reckon.cli.eval import SUMMARY
 from reckon.core.config import load_yaml
 from reckon.core.errors import ConfigError, DataError, Interrupted
 from reckon.core.store import append_jsonl, read_jsonl
 from reckon.evals import runner
+from reckon.evals.samples import SAMPLES
+from reckon.evals.settings import SETTINGS
 from reckon.models.load import save_model
+from tests.engine.endpoint_server import chat, serving, status
 
 PLUGIN = """
 from reckon.tasks import Problem, Task, TaskConfig, Verdict
@@ -91,6 +94,7 @@ def test_json_is_one_object_with_the_keys_of_an_eval_event(model: Path, plugin: 
     assert list(row) == [
         *("event", "step", "time", "task", "split", "problems", "samples", "pass@1", "pass@k", "cons@k"),
         *("mean_tokens", "truncated", "reflections", "format", "language", "han", "absent", "kl_base", "samples_file"),
+        *("responses", "figures", "labels"),
     ]
     assert (row["task"], row["split"], row["problems"], row["samples"]) == ("letter", "heldout", 5, 4)
     assert list(row["pass@k"]) == list(row["cons@k"]) == ["1", "2", "4"]
@@ -99,7 +103,7 @@ def test_json_is_one_object_with_the_keys_of_an_eval_event(model: Path, plugin: 
     assert row["samples_file"] == str(tmp_path / SAMPLES)
     assert row["mean_tokens"] == sum(len(sample["response_ids"]) for sample in samples) / len(samples)
     assert json.loads((tmp_path / SUMMARY).read_text()) == row
-    assert load_yaml(tmp_path / SETTINGS)["samples"] == 4
+    assert load_yaml(tmp_path / SETTINGS)["benchmark"]["samples"] == 4
 
 
 def test_the_same_command_continues_and_repeats(model: Path, plugin: Path, tmp_path: Path) -> None:
@@ -194,3 +198,106 @@ def test_sigterm_keeps_what_was_done(
     assert len(read_jsonl(tmp_path / SAMPLES)) == 8
     assert figures(reckon(model, *options(plugin, tmp_path), "--json"))["problems"] == 6
     assert len(read_jsonl(tmp_path / SAMPLES)) == 24
+
+
+# ---------------------------------------------------------------------------------------- benchmarks, servers, files
+
+
+@pytest.fixture
+def problems(tmp_path: Path) -> Path:
+    path = tmp_path / "problems.jsonl"
+    append_jsonl(path, [{"problem": f"{n} + 1?", "answer": str(n + 1)} for n in range(3)])
+    return path
+
+
+def table(path: Path) -> Path:
+    rows = [
+        {
+            "problem": f"{n} + 1?",
+            "answer": str(n + 1),
+            "responses": [f"\\boxed{{{n + 1}}}", "no"],
+            "correct": [True, True],
+        }
+        for n in range(3)
+    ]
+    append_jsonl(path, rows)
+    return path
+
+
+def test_the_benchmarks_are_listed() -> None:
+    result = reckon("--list")
+    assert result.exit_code == 0
+    assert "aime24          64 samples each: AIME 2024 I and II" in result.stdout
+
+
+def test_a_benchmark_is_a_task_and_a_protocol_of_which_all_is_recorded(
+    model: Path, problems: Path, tmp_path: Path
+) -> None:
+    small = ["--samples", 2, "--max-new-tokens", 8, "--template", "micro"]
+    out = tmp_path / "out"
+    row = figures(
+        reckon(model, "--benchmark", "aime24", "--set", f"task.heldout={problems}", *small, "--out", out, "--json")
+    )
+    assert (row["task"], row["problems"], row["samples"], row["labels"]) == ("math", 3, 2, None)
+    held = load_yaml(out / SETTINGS)
+    asked = held["benchmark"]
+    assert (asked["temperature"], asked["top_p"], asked["samples"], asked["max_new_tokens"]) == (0.6, 0.95, 2, 8)
+    assert asked["task"]["heldout"] == str(problems)
+    assert set(held) >= {"model_version", "problems_digest", "engine", "seed", "dtype", "made_with"}
+    prompt = read_jsonl(out / SAMPLES)[0]["prompt"]
+    assert "put your final answer within \\boxed{}" in prompt
+    # Other questions under the same name are not the same evaluation.
+    append_jsonl(problems, [{"problem": "Another?", "answer": "1"}])
+    again = reckon(model, "--benchmark", "aime24", "--set", f"task.heldout={problems}", *small, "--out", out)
+    assert isinstance(again.exception, ConfigError)
+    assert "problems_digest" in str(again.exception)
+
+
+def test_samples_of_others_need_no_model(tmp_path: Path) -> None:
+    path = table(tmp_path / "table.jsonl")
+    row = figures(reckon("--samples", path, "--json"))
+    assert (row["figures"]["pass@1"]["value"], row["labels"]["pass@1"]["value"]) == (0.5, 1.0)
+    assert (row["mean_tokens"], row["truncated"]) == (None, None), "nobody said"
+    out = reckon("--samples", path).stdout
+    assert "labels: by the verdicts that the samples were published with" in out
+    exported = figures(reckon("--samples", path, "--export", "lm-eval", "--out", tmp_path / "x", "--json"))
+    assert figures(reckon("--samples", exported["export_file"], "--json"))["pass@1"] == row["pass@1"]
+    assert figures(reckon("--samples", tmp_path / "x", "--json"))["pass@1"] == row["pass@1"], "a folder of ours"
+
+
+def test_stored_verdicts_are_kept_until_judging_again_is_asked_for(model: Path, plugin: Path, tmp_path: Path) -> None:
+    row = figures(reckon(model, *options(plugin, tmp_path), "--json"))
+    assert figures(reckon("--samples", tmp_path, "--json"))["figures"] == row["figures"]
+    result = reckon("--rescore", tmp_path)
+    assert isinstance(result.exception, ConfigError)
+    assert "nothing says who is to judge" in str(result.exception)
+
+
+def test_a_server_is_asked_and_what_failed_is_asked_again(
+    plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openai", reason="the extra `endpoint` is not installed")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving(lambda body: chat("one")) as server:
+        arguments = ["--task", "letter", "--plugin", plugin, "--template", "chat", "--samples", 2, "--out", tmp_path]
+        arguments += ["--endpoint", server.url, "--served-model", "judge", "--set", "endpoint.retries=0"]
+        figures(reckon(*arguments, "--problems", 1, "--json", "--out", tmp_path / "first"))
+        server.faults = [status(500)]
+        result = reckon(*arguments)
+        assert result.exit_code == 0, result.exception
+        assert "Not judged: 1 of 12 responses: generation: " in result.stdout
+        row = figures(reckon(*arguments, "--json"))
+    assert (row["absent"], row["pass@1"]["value"], row["mean_tokens"]) == (0, 1.0, 3.0)
+    held = load_yaml(tmp_path / SETTINGS)
+    assert (held["model"], held["endpoint"]["base_url"]) == ("judge", server.url)
+
+
+def test_a_search_takes_the_place_of_each_sample(model: Path, plugin: Path, tmp_path: Path) -> None:
+    arguments = [model, *options(plugin, tmp_path), "--search", "vote", "--json", "--problems", 2]
+    result = reckon(*arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert "--budget TOKENS" in str(result.exception)
+    row = figures(reckon(*arguments, "--budget", 24))
+    assert row["samples"] == 4
+    searched = [sample["verdict"]["detail"]["search"] for sample in read_jsonl(tmp_path / SAMPLES)]
+    assert all(0 < cost["generated"] <= 24 for cost in searched)

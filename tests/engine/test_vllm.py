@@ -158,7 +158,13 @@ def test_a_cache_too_small_for_a_token_is_refused(loaded: tuple[Any, Any]) -> No
 
 def test_a_run_trains_with_it(tmp_path: Path) -> None:
     """In a process of its own, as users run it; the weights that it samples from are those that it trains."""
-    settings = ["engine.kind=vllm", "engine.kv_cache_gb=0.5", "steps=2", "eval.problems=8", "rollout.prompts_per_step=4"]
+    settings = [
+        "engine.kind=vllm",
+        "engine.kv_cache_gb=0.5",
+        "steps=2",
+        "eval.problems=8",
+        "rollout.prompts_per_step=4",
+    ]
     command = [sys.executable, "-m", "reckon", "run", "r1-zero", "--out", str(tmp_path / "run")]
     command += [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)

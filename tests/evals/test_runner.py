@@ -12,9 +12,10 @@ from reckon.core.seeds import seed_for
 from reckon.core.store import read_jsonl
 from reckon.engine.base import Completion, Request, Sampling
 from reckon.evals.metrics import judged, passes
-from reckon.evals.runner import evaluate_to_file, read_rollouts, rescore, summarise
+from reckon.evals.runner import evaluate_to_file, summarise
+from reckon.evals.samples import read_samples
 from reckon.models.template import PromptTemplate
-from reckon.rollout.sample import Sampler
+from reckon.rollout.sample import Sampler, judge
 from reckon.tasks.base import Task
 
 PROBLEMS = [Problem(name, f"{name}?", name) for name in ("a", "b", "c")]
@@ -120,7 +121,7 @@ def test_a_verifier_that_raises_is_absent_not_wrong(rollouts: list[Rollout]) -> 
                 raise ZeroDivisionError("oops")
             return super().verify(problem, response)
 
-    again = rescore(rollouts, Broken())
+    again = judge(rollouts, Broken())
     assert again[0].verdict == Verdict(None, "the verifier raised ZeroDivisionError: oops")
     summary = summarise(again)
     assert (summary["problems"], summary["absent"]) == (3, 4)
@@ -132,7 +133,7 @@ def test_rescoring_changes_verdicts_only(rollouts: list[Rollout]) -> None:
         def verify(self, problem: Problem, response: str) -> Verdict:
             return Verdict(0.0, "too strict")
 
-    after = rescore(rollouts, Strict())
+    after = judge(rollouts, Strict())
     assert {r.verdict.score for r in after if r.verdict} == {0.0}
     assert [r.response for r in after] == [r.response for r in rollouts]
     assert sum(map(passes, judged(rollouts)["b"])) == 2, "the rollouts given are left as they are"
@@ -152,7 +153,7 @@ def test_a_killed_evaluation_continues_to_the_same_file(tmp_path: Path, monkeypa
     assert len(engine.requests) == 4, "only what was missing"
     key = [(r.problem.id, r.sample, r.response, r.verdict) for r in expected]
     assert [(r.problem.id, r.sample, r.response, r.verdict) for r in continued] == key
-    assert [(r.problem.id, r.sample, r.response, r.verdict) for r in read_rollouts(path)] == key
+    assert [(r.problem.id, r.sample, r.response, r.verdict) for r in read_samples(path)] == key
     again = Script(respond)
     assert len(run(again, path)) == 12
     assert not again.requests
@@ -162,7 +163,7 @@ def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"step": 1}\n')
     with pytest.raises(DataError, match=r"x\.jsonl, row 1: not a rollout"):
-        read_rollouts(path)
+        read_samples(path)
 
 
 def test_nothing_judged_is_an_error_not_a_zero() -> None:

@@ -10,7 +10,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from reckon import __version__
-from reckon.cli import chat, check, compare_methods, eval, lineage, recipes, report, run, verify
+from reckon.cli import (
+    chat,
+    check,
+    compare,
+    compare_methods,
+    eval,
+    lineage,
+    recipes,
+    report,
+    run,
+    search,
+    serve,
+    verify,
+)
 from reckon.core.errors import DataError, Interrupted, ReckonError
 from reckon.core.text import clean
 
@@ -23,7 +36,10 @@ app = typer.Typer(
 )
 app.command("run")(run.command)
 app.command("eval")(eval.command)
+app.command("compare")(compare.command)
+app.command("search")(search.command)
 app.command("chat")(chat.command)
+app.command("serve")(serve.command)
 app.command("report")(report.report)
 app.command("lineage")(lineage.command)
 app.command("compare-methods")(compare_methods.command)

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from reckon.core.errors import ConfigError
 from reckon.core.text import clean
-from reckon.tasks.answer import END_THINK, THINK
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
-_PARTIAL = "\N{REPLACEMENT CHARACTER}"
+_SERVERS = ("http://", "https://")
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="A model's folder, its name on the hub, or micro.")],
+    model: Annotated[
+        str, typer.Argument(help="A model's folder, its name on the hub, micro, or a server: http://127.0.0.1:8000")
+    ],
     template: Annotated[
         str | None,
         typer.Option(
             help="r1-zero, micro, chat, or a text with {question} in it. [default: chat if the model has a chat "
-            "template, else micro]"
+            "template, else micro]; a server has its own"
         ),
     ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 1.0,
@@ -35,10 +37,29 @@ def command(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     fold: Annotated[bool, typer.Option("--fold", help="Show the thinking as one line with its length.")] = False,
 ) -> None:
-    """Ask a model questions; each line is one, without memory of those before.
+    """Ask a model questions, one on each line.
 
-    Reads from the terminal, or from a pipe: one question per line. /quit or the end of the input ends it.
+    A model of this machine answers each by itself; a server is told what was said before. Reads from the terminal, or
+    from a pipe. /quit or the end of the input ends it.
     """
+    if model.startswith(_SERVERS):
+        _ask_server(model, temperature, top_p, max_new_tokens, stop or [], seed, fold)
+    else:
+        _ask_model(model, template, temperature, top_p, max_new_tokens, stop or [], seed, device, dtype, fold)
+
+
+def _ask_model(
+    model: str,
+    template: str | None,
+    temperature: float,
+    top_p: float,
+    max_new_tokens: int,
+    stop: Sequence[str],
+    seed: int,
+    device: str,
+    dtype: str,
+    fold: bool,
+) -> None:
     from reckon.core.seeds import seed_for
     from reckon.engine.base import Request, Sampling
     from reckon.engine.native import NativeEngine
@@ -49,16 +70,73 @@ def command(
     prompts = PromptTemplate(template or ("chat" if tokenizer.chat_template else "micro"))
     engine = NativeEngine(network, tokenizer, max_running=1)
     context: int = getattr(network.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
-    sampling = Sampling(max_new_tokens, temperature, top_p, tuple(stop or ()), end_ids(network, tokenizer))
+    sampling = Sampling(max_new_tokens, temperature, top_p, tuple(stop), end_ids(network, tokenizer))
     for number, question in enumerate(_questions()):
         text, ids = prompts.render(question, tokenizer)
-        answer = Answer(lambda some: response_text(some, tokenizer), opens_thinking(text), fold)
+        answer = Answer(lambda some: response_text(some, tokenizer), opens_thinking(text), Screen(fold))
         fitting = replace(sampling, max_new_tokens=max(1, min(max_new_tokens, context - len(ids))))
         request = Request(number, ids, fitting, seed_for(seed, "chat", number))
         [completion] = engine.generate([request], on_token=answer.on_token)
         answer.end()
         if completion.finish == "length":
             print(f"(cut off after {len(completion.token_ids)} tokens)", file=sys.stderr)
+
+
+def _ask_server(
+    url: str, temperature: float, top_p: float, max_tokens: int, stop: Sequence[str], seed: int, fold: bool
+) -> None:
+    try:
+        from openai import APIError, OpenAI
+    except ImportError:
+        fix = "Run `pip install 'reckon[endpoint]'`"
+        raise ConfigError("the openai package is not installed, with which servers are asked", fix=fix) from None
+
+    client = OpenAI(base_url=url, api_key=os.environ.get("RECKON_API_KEY") or "none", max_retries=0)
+    client.organization = client.project = None  # The environment has these for OpenAI.
+    said: list[Any] = []
+    try:
+        model = client.models.list().data[0].id
+        for question in _questions():
+            said.append({"role": "user", "content": question})
+            pieces = client.chat.completions.create(
+                model=model,
+                messages=said,
+                temperature=temperature,
+                top_p=top_p,
+                max_tokens=max_tokens,
+                stop=list(stop) or None,
+                seed=seed,
+                stream=True,
+            )
+            said.append({"role": "assistant", "content": _show_answer(pieces, Screen(fold))})
+    except (APIError, IndexError) as error:
+        raise ConfigError(
+            f"the server does not answer: {clean(str(error)) or type(error).__name__}",
+            where=url,
+            fix="Check the address (most end in /v1), and the key in RECKON_API_KEY where it needs one",
+        ) from None
+
+
+def _show_answer(pieces: Any, screen: Screen) -> str:
+    """Show a streamed answer; the answer without its thinking."""
+    answer, finish = "", None
+    for piece in pieces:
+        for choice in piece.choices:
+            thinking = getattr(choice.delta, "reasoning_content", None) or getattr(choice.delta, "reasoning", None)
+            if thinking:
+                screen.think(1)
+                screen.show(True, thinking)
+            if choice.delta.content:
+                # A terminal without colours tells thinking and answer apart by the line.
+                if not answer and screen.thought:
+                    screen.show(True, "\n")
+                answer += choice.delta.content
+                screen.show(False, choice.delta.content)
+            finish = choice.finish_reason or finish
+    screen.end()
+    if finish == "length":
+        print("(cut off: the limit on its tokens)", file=sys.stderr)
+    return answer
 
 
 def _questions() -> Iterator[str]:
@@ -76,91 +154,61 @@ def _questions() -> Iterator[str]:
             yield line
 
 
+class Screen:
+    """Prints one response as it comes: thinking dimmed on a terminal, or folded to one line.
+
+    Attributes:
+        thought: tokens of thinking so far.
+    """
+
+    def __init__(self, fold: bool) -> None:
+        self.thought = 0
+        self._fold, self._folded = fold, False
+        self._terminal = sys.stdout.isatty()
+        self._dim = self._terminal and not os.environ.get("NO_COLOR")
+
+    def think(self, tokens: int) -> None:
+        """Count tokens of thinking, which :meth:`show` then shows."""
+        self.thought += tokens
+        self._folded |= self._fold and tokens > 0
+
+    def show(self, thinking: bool, piece: str) -> None:
+        if thinking and self._fold:
+            if self._terminal:
+                print(f"\r(thinking, {self.thought} tokens)", end="", flush=True)
+            return
+        self._close_fold()
+        text = clean(piece)
+        print(f"{DIM}{text}{PLAIN}" if thinking and self._dim else text, end="", flush=True)
+
+    def end(self) -> None:
+        self._close_fold()
+        print(flush=True)
+
+    def _close_fold(self) -> None:
+        if self._folded:
+            print("\r" * self._terminal + f"(thought for {self.thought} tokens)")
+            self._folded = False
+
+
 class Answer:
-    """Prints one response as its tokens come: thinking dimmed on a terminal, or folded to one line.
+    """Shows a response whose tokens come one by one.
 
     Args:
         thinking: the prompt has opened the thinking.
     """
 
-    def __init__(self, decode: Callable[[list[int]], str], thinking: bool, fold: bool) -> None:
-        self._text, self._thoughts, self._fold = TextStream(decode), ThoughtStream(thinking), fold
-        self._terminal = sys.stdout.isatty()
-        self._dim = self._terminal and not os.environ.get("NO_COLOR")
-        self._folded = 0
+    def __init__(self, decode: Callable[[list[int]], str], thinking: bool, screen: Screen) -> None:
+        from reckon.serve.text import TextStream, ThoughtStream
+
+        self._text, self._thoughts, self._screen = TextStream(decode), ThoughtStream(thinking), screen
 
     def on_token(self, _: int, token: int) -> None:
-        self._folded += self._fold and self._thoughts.thinking
-        self._show(self._thoughts.feed(self._text.feed(token)))
+        self._screen.think(int(self._thoughts.thinking))
+        for piece in self._thoughts.feed(self._text.feed([token])):
+            self._screen.show(*piece)
 
     def end(self) -> None:
-        self._show(self._thoughts.feed(self._text.rest()) + self._thoughts.rest())
-        self._close_fold()
-        print(flush=True)
-
-    def _show(self, pieces: list[tuple[bool, str]]) -> None:
-        for thinking, piece in pieces:
-            if thinking and self._fold:
-                if self._terminal:
-                    print(f"\r(thinking, {self._folded} tokens)", end="", flush=True)
-                continue
-            self._close_fold()
-            text = clean(piece)
-            print(f"{DIM}{text}{PLAIN}" if thinking and self._dim else text, end="", flush=True)
-
-    def _close_fold(self) -> None:
-        if self._folded:
-            print("\r" * self._terminal + f"(thought for {self._folded} tokens)")
-            self._folded = 0
-
-
-class TextStream:
-    """Text from tokens, as soon as it cannot change any more.
-
-    A character may need several tokens, and a token's text may depend on the one before it. So the newest tokens
-    are decoded together with those of the piece before, which bounds the cost for each.
-    """
-
-    def __init__(self, decode: Callable[[list[int]], str]) -> None:
-        self._decode = decode
-        self._before: list[int] = []
-        self._new: list[int] = []
-
-    def feed(self, token: int) -> str:
-        self._new.append(token)
-        text = self.rest()
-        if not text or text.endswith(_PARTIAL):
-            return ""
-        self._before, self._new = self._new, []
-        return text
-
-    def rest(self) -> str:
-        """The text of the tokens that :meth:`feed` has kept back."""
-        return self._decode(self._before + self._new)[len(self._decode(self._before)) :]
-
-
-class ThoughtStream:
-    """Cuts a stream of text into (is it thinking, piece); the tags belong to the thinking.
-
-    What may be the beginning of a tag is kept back until it is clear.
-    """
-
-    def __init__(self, thinking: bool) -> None:
-        self.thinking = thinking
-        self._kept = ""
-
-    def feed(self, text: str) -> list[tuple[bool, str]]:
-        self._kept += text
-        pieces = []
-        while (tag := END_THINK if self.thinking else THINK) in self._kept:
-            before, _, self._kept = self._kept.partition(tag)
-            pieces += [(True, before + tag)] if self.thinking else [(False, before), (True, tag)]
-            self.thinking = not self.thinking
-        keep = next(n for n in range(len(tag) - 1, -1, -1) if self._kept.endswith(tag[:n]))
-        clear = self._kept[: len(self._kept) - keep]
-        self._kept = self._kept[len(clear) :]
-        return [piece for piece in [*pieces, (self.thinking, clear)] if piece[1]]
-
-    def rest(self) -> list[tuple[bool, str]]:
-        """What :meth:`feed` has kept back."""
-        return [(self.thinking, self._kept)] if self._kept else []
+        for piece in self._thoughts.feed(self._text.rest()) + self._thoughts.rest():
+            self._screen.show(*piece)
+        self._screen.end()

@@ -2,194 +2,240 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reckon.core.config import Strict, apply_overrides, load_yaml, parse, to_yaml
+from reckon.core.config import Strict, apply_overrides, parse
 from reckon.core.errors import ConfigError
 from reckon.core.stop import Stop
-from reckon.core.store import RunLock, append_jsonl, file_digest, write_json, write_text
+from reckon.core.store import append_jsonl, write_json
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from reckon.core.records import Rollout
+    from reckon.evals.benchmark import Benchmark
+    from reckon.evals.evaluation import Evaluation, SearchConfig
     from reckon.tasks.base import Task
 
-SAMPLES, SETTINGS, SUMMARY = "samples.jsonl", "eval.yaml", "summary.json"
+SUMMARY = "summary.json"
+
+SECTIONS = ("task", "engine", "endpoint", "search", "steps")
+"""What ``--set`` reaches into."""
 
 
-class EvalSettings(Strict):
-    """What the samples of an evaluation depend on: kept beside them, so that they are never mixed with others.
+def _list(wanted: bool) -> None:
+    """Print the shipped benchmarks and leave."""
+    if wanted:
+        from reckon.evals.benchmark import benchmark_names, load_benchmark
 
-    Attributes:
-        model_version: sha256 of the model folder's files, or the hub's commit.
-        plugin_digests: sha256 of each plugin file, in the order of the command line.
-        problems: how many of the split's first problems; None for all.
-    """
-
-    model: str
-    model_version: str | None
-    task: dict[str, Any]
-    plugin_digests: list[str]
-    split: str
-    problems: int | None
-    samples: int
-    template: str
-    temperature: float
-    top_p: float
-    max_new_tokens: int
-    stop: list[str]
-    seed: int
-    device: str
-    dtype: str
+        for name in benchmark_names():
+            found = load_benchmark(name)
+            typer.echo(f"{name:14} {found.samples:3} samples each: {found.about}")
+        raise typer.Exit
 
 
 def command(
     model: Annotated[str | None, typer.Argument(help="A model's folder, its name on the hub, or micro.")] = None,
     *,
-    task: Annotated[str, typer.Option(help="The kind of task, for example countdown.")],
-    settings: Annotated[list[str] | None, typer.Option("--set", help="A setting of the task: task.KEY=VALUE.")] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="A published benchmark and its protocol, or a .yaml file.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", callback=_list, is_eager=True, help="List the benchmarks.")] = False,
+    task: Annotated[str | None, typer.Option(help="The kind of task, for example countdown.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="task.KEY=VALUE; also engine., endpoint., search. and steps.")
+    ] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that defines a task.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Responses to each problem.")] = 8,
+    samples: Annotated[
+        str | None, typer.Option(help="Responses to each problem (8); or a file of samples to read, without a model.")
+    ] = None,
     problems: Annotated[int | None, typer.Option(min=1, help="Only the first so many. [default: all]")] = None,
-    split: Annotated[str, typer.Option(help="train or heldout.")] = "heldout",
-    template: Annotated[str, typer.Option(help="r1-zero, micro, chat, or a text with {question} in it.")] = "micro",
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 1.0,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    split: Annotated[str | None, typer.Option(help="train or heldout (the default).")] = None,
+    ask: Annotated[str | None, typer.Option(help="What is said, with {question} in it.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="r1-zero, micro (the default), chat, or a text with {question} in it.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(min=0.0, help="0 is greedy; 1 is the default.")] = None,
+    top_p: Annotated[float | None, typer.Option(min=0.0, max=1.0)] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="256 is the default.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="A text that ends a response.")] = None,
+    engine: Annotated[str, typer.Option(help="native or vllm.")] = "native",
+    endpoint: Annotated[
+        str | None, typer.Option(help="Ask a server at this address in the place of an engine.")
+    ] = None,
+    served_model: Annotated[str | None, typer.Option(help="The model, as that server calls it.")] = None,
+    search: Annotated[str | None, typer.Option(help="Search with this method in the place of each sample.")] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="The most generated tokens of a search.")] = None,
+    scorer: Annotated[
+        str | None, typer.Option(help="What scores the steps of a search, for example confidence.")
+    ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1...")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     rescore: Annotated[Path | None, typer.Option(help="Judge the samples in this file again; needs no model.")] = None,
+    export: Annotated[str | None, typer.Option(help="Also write the samples as lighteval or lm-eval would.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder for samples and figures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Measure a model on a task: pass@1 with its 95% interval, pass@k, majority vote, lengths.
+    """Measure a model on a task or benchmark: pass@1, pass@k, votes, best-of-k, lengths, each with its 95% interval.
 
-    The same command again continues what was interrupted, and repeats the figures of what is complete.
+    The same command again continues what was interrupted, asks again what failed, and repeats the figures of what is
+    complete. With a file of samples (ours, lm-eval's, lighteval's, a table of responses) no model is needed.
     """
-    judge, tree = _task(task, settings or [], plugin or [])
-    if rescore is not None:
-        if model is not None:
-            raise ConfigError("a model and --rescore exclude each other", fix="Leave out one of them")
-        _report(_rescore(rescore, judge, out), as_json, f"reckon eval MODEL --task {task} --out DIR")
-        return
-    if model is None or out is None:
-        missing = "a model" if model is None else "--out DIR"
-        raise ConfigError(f"reckon eval needs {missing}", fix="Or give --rescore FILE to judge stored samples again")
+    from reckon.evals.export import EXPORTS
+    from reckon.tasks.registry import build_task, load_plugin
+
+    if export is not None and (export not in EXPORTS or out is None):
+        raise ConfigError(
+            "it needs --out DIR" if export in EXPORTS else f"there is no layout {export!r}",
+            where="--export",
+            fix=f"Use one of {', '.join(EXPORTS)}, and say where to",
+        )
+    for path in plugin or []:
+        load_plugin(path)
+    count, stored = (samples, None) if samples is None or samples.isdecimal() else (None, Path(samples))
+    tree = {
+        "engine": {"kind": engine},
+        "endpoint": {"base_url": endpoint, "model": served_model} if endpoint else None,
+        "search": {"kind": search} if search else None,
+        "steps": {},
+    }
     given = {
-        "model": model,
-        "task": tree,
-        "plugin_digests": [file_digest(path) for path in plugin or []],
         "split": split,
-        "problems": problems,
-        "samples": samples,
+        "ask": ask,
         "template": template,
+        "samples": int(count) if count else None,
         "temperature": temperature,
         "top_p": top_p,
         "max_new_tokens": max_new_tokens,
-        "stop": stop or [],
-        "seed": seed,
-        "device": device,
-        "dtype": dtype,
+        "stop": stop,
     }
-    row = _evaluate(given, judge, out)
-    _report(row, as_json, f"reckon chat {model} --template {shlex.quote(template)}")
+    protocol, sections = _protocol(benchmark, task, settings or [], tree, given)
+    judge = build_task(protocol.task) if protocol else None
+    if stored is not None or rescore is not None:
+        if model is not None or endpoint is not None:
+            raise ConfigError("a model and stored samples exclude each other", fix="Leave out one of them")
+        rollouts, row = _stored(stored, rescore, judge, out)
+        _finish(rollouts, row, export, out, Path(row["samples_file"]).stem, as_json, None)
+        return
+    if protocol is None or judge is None:
+        raise ConfigError("nothing says what to ask", fix="Give --task KIND, --benchmark NAME or --samples FILE")
+    evaluation = _evaluation(
+        sections,
+        model=model,
+        benchmark=protocol,
+        plugins=tuple(plugin or ()),
+        problems=problems,
+        search=_search(sections, scorer, budget),
+        seed=seed,
+        device=device,
+        dtype=dtype,
+    )
+    if out is None:
+        raise ConfigError("reckon eval needs --out DIR", fix="Or give --samples FILE to look at stored samples")
+    rollouts, row = _evaluate(evaluation, judge, out)
+    following = f"reckon chat {model} --template {shlex.quote(protocol.template)}" if model else None
+    _finish(rollouts, row, export, out, model or served_model or "", as_json, following)
 
 
-def _task(kind: str, settings: list[str], plugins: list[Path]) -> tuple[Task, dict[str, Any]]:
-    """The task, and its settings with all defaults."""
-    from reckon.tasks.registry import build_task, load_plugin, resolved
+def _protocol(
+    benchmark: str | None, kind: str | None, settings: Sequence[str], tree: dict[str, Any], given: dict[str, Any]
+) -> tuple[Benchmark | None, dict[str, Any]]:
+    """What is asked and how, None if nothing says so; and the other sections of the settings."""
+    from reckon.evals.benchmark import Benchmark, load_benchmark
 
-    for path in plugins:
-        load_plugin(path)
-    tree = apply_overrides({"task": {"kind": kind}}, settings)
-    foreign = [key for key in tree if key != "task"]
+    if benchmark is not None and kind is not None:
+        raise ConfigError("--benchmark and --task exclude each other", fix="A benchmark has its task: leave out --task")
+    base = (
+        load_benchmark(benchmark).model_dump(mode="json") if benchmark else {"task": {"kind": kind}} if kind else None
+    )
+    asked = {"task": base and base["task"], **tree}
+    sections = apply_overrides({name: value for name, value in asked.items() if value is not None}, settings)
+    foreign = [key for key in sections if key not in SECTIONS]
     if foreign:
         raise ConfigError(
             f"{foreign[0]!r} is not a part of an evaluation", where="--set", fix="Write --set task.KEY=VALUE"
         )
-    built = build_task(tree["task"])
-    return built, resolved(built)
+    if base is None:
+        return None, sections
+    wanted = base | {"task": sections["task"]} | {name: value for name, value in given.items() if value is not None}
+    return parse(Benchmark, wanted, "reckon eval"), sections
 
 
-def _claim(out: Path, wanted: EvalSettings) -> None:
-    """Write the settings to a new folder; refuse one that holds samples of other settings."""
-    path = out / SETTINGS
-    if not path.exists():
-        if (out / SAMPLES).exists():
-            raise ConfigError(
-                f"the folder holds {SAMPLES} but no {SETTINGS}", where=str(out), fix="Choose another --out"
-            )
-        write_text(path, to_yaml(wanted))
-        return
-    held, asked = _flat(parse(EvalSettings, load_yaml(path), str(path))), _flat(wanted)
-    keys = [key for key in {**held, **asked} if held.get(key) != asked.get(key)]
-    changed = [f"{key} is {held.get(key)} there and {asked.get(key)} here" for key in keys]
-    if changed:
+def _search(sections: dict[str, Any], scorer: str | None, budget: int | None) -> SearchConfig | None:
+    from reckon.evals.evaluation import SearchConfig
+
+    if "search" not in sections:
+        return None
+    if budget is None:
+        raise ConfigError("a search needs a budget", where="--search", fix="Add --budget TOKENS")
+    tree = {"method": sections["search"], "scorer": scorer, "budget": budget, "steps": sections["steps"] or None}
+    return parse(SearchConfig, tree, "reckon eval")
+
+
+def _evaluation(sections: dict[str, Any], *, model: str | None, **more: Any) -> Evaluation:
+    from reckon.engine.build import EngineConfig, NativeConfig
+    from reckon.engine.endpoint import EndpointConfig
+    from reckon.evals.evaluation import Evaluation
+
+    class Engines(Strict):
+        engine: EngineConfig = NativeConfig()
+        endpoint: EndpointConfig | None = None
+
+    found = parse(Engines, {key: sections[key] for key in ("engine", "endpoint") if key in sections}, "reckon eval")
+    if (model is None) == (found.endpoint is None):
         raise ConfigError(
-            "the folder holds an evaluation with other settings: " + "; ".join(changed),
-            where=str(path),
-            why="Samples of both in one file could not be told apart",
-            fix=f"Choose another --out, or --rescore {out / SAMPLES} if only the verifier changed",
+            "reckon eval needs a model" if model is None else "a model and --endpoint exclude each other",
+            fix="Give a model, or --endpoint URL --served-model NAME, or --samples FILE for stored samples",
         )
+    return Evaluation(model=model, engine=found.engine, endpoint=found.endpoint, **more)
 
 
-def _flat(settings: EvalSettings) -> dict[str, Any]:
-    values = settings.model_dump()
-    return values | {f"task.{key}": value for key, value in values.pop("task").items()}
+def _evaluate(evaluation: Evaluation, task: Task, out: Path) -> tuple[list[Rollout], dict[str, Any]]:
+    """Generate what the folder does not hold yet; all its samples and the figures of them."""
+    from reckon.evals.samples import SAMPLES
 
-
-def _evaluate(given: dict[str, Any], task: Task, out: Path) -> dict[str, Any]:
-    """Generate what the folder does not hold yet; the figures of all of it."""
-    from reckon.engine.base import Sampling
-    from reckon.engine.native import NativeEngine
-    from reckon.evals.runner import evaluate_to_file
-    from reckon.models.load import end_ids, load_model
-    from reckon.models.template import PromptTemplate
-    from reckon.rollout.sample import Sampler
-
-    template = PromptTemplate(given["template"])
-    problems = task.problems(given["split"])[: given["problems"]]
+    problems = evaluation.asked(task)
     signals = Stop().install()
-    model, tokenizer = load_model(given["model"], given["dtype"], given["device"])
-    settings = parse(EvalSettings, {**given, "model_version": _version(model)}, "reckon eval")
-    sampling = Sampling(
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        stop=tuple(settings.stop),
-        stop_ids=end_ids(model, tokenizer),
-    )
-    sampler = Sampler(task, NativeEngine(model, tokenizer), tokenizer, template, sampling)
-    with RunLock(out / "lock"), _progress(len(problems) * settings.samples) as show:
-        _claim(out, settings)
-        rollouts = evaluate_to_file(
-            out / SAMPLES, sampler, problems, settings.samples, settings.seed, check=signals.check, progress=show
-        )
-        row = _row(rollouts, out / SAMPLES, settings.split)
-        write_json(out / SUMMARY, row)
-    return row
+    with _progress(len(problems) * evaluation.benchmark.samples) as show:
+        rollouts = evaluation.run(task, problems, out, signals.check, show)
+    row = _row(rollouts, task, out / SAMPLES, evaluation.benchmark.split)
+    write_json(out / SUMMARY, row)
+    return rollouts, row
 
 
-def _version(model: PreTrainedModel) -> str | None:
-    """What tells this model from another of the same name. Folders inside its own (``--out``, say) do not count."""
-    folder = Path(model.name_or_path)
-    if not folder.is_dir():
-        commit: str | None = getattr(model.config, "_commit_hash", None)
-        return commit
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return hashlib.sha256("".join(f"{path.name} {file_digest(path)}\n" for path in files).encode()).hexdigest()
+def _stored(
+    samples: Path | None, again: Path | None, task: Task | None, out: Path | None
+) -> tuple[list[Rollout], dict[str, Any]]:
+    """Stored samples and their figures. Judged are those without a verdict, or all if that is asked for."""
+    from reckon.evals.layouts import TASK
+    from reckon.evals.samples import SAMPLES, read_samples
+    from reckon.rollout.sample import judge
+    from reckon.tasks.registry import build_task
+
+    path = again or samples
+    assert path is not None
+    if again is not None and task is None:
+        raise ConfigError("nothing says who is to judge", where="--rescore", fix="Give --task KIND or --benchmark NAME")
+    rollouts = read_samples(path)
+    if again is not None or any(rollout.verdict is None for rollout in rollouts):
+        task = task or build_task({"kind": TASK})
+        rollouts = judge(rollouts, task)
+    if out is None:
+        return rollouts, _row(rollouts, task, path, None)
+    if (out / SAMPLES).exists():
+        raise ConfigError(f"the folder already holds {SAMPLES}", where=str(out), fix="Choose another --out")
+    row = _row(rollouts, task, out / SAMPLES, None)
+    append_jsonl(out / SAMPLES, [rollout.to_dict() for rollout in rollouts])
+    write_json(out / SUMMARY, row)
+    return rollouts, row
 
 
 @contextmanager
@@ -205,51 +251,46 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(line, completed=done)
 
 
-def _rescore(path: Path, task: Task, out: Path | None) -> dict[str, Any]:
-    from reckon.evals.runner import read_rollouts, rescore
+def _row(rollouts: list[Rollout], task: Task | None, path: Path, split: str | None) -> dict[str, Any]:
+    """The figures in the shape of a run's ``eval`` event (what only a run knows is None), and all with intervals.
 
-    rollouts = rescore(read_rollouts(path), task)
-    if out is None:
-        return _row(rollouts, path, None)
-    if (out / SAMPLES).exists():
-        raise ConfigError(f"the folder already holds {SAMPLES}", where=str(out), fix="Choose another --out")
-    row = _row(rollouts, out / SAMPLES, None)
-    append_jsonl(out / SAMPLES, [rollout.to_dict() for rollout in rollouts])
-    write_json(out / SUMMARY, row)
-    return row
-
-
-def _row(rollouts: list[Rollout], path: Path, split: str | None) -> dict[str, Any]:
-    """The figures in the shape of a run's ``eval`` event; what only a run knows is None."""
+    ``labels`` are those of the verdicts that the samples were published with, where they were.
+    """
+    from reckon.evals.figures import figures, labelled, merged
     from reckon.evals.runner import summarise
 
-    figures = summarise(rollouts)
-    head = {"event": "eval", "step": None, "time": time.time(), "task": figures.pop("task"), "split": split}
-    return {**head, **figures, "kl_base": None, "samples_file": str(path)}
+    alike = merged(rollouts, task) if task is not None else rollouts
+    published = labelled(alike)
+    found = summarise(alike)
+    head = {"event": "eval", "step": None, "time": time.time(), "task": found.pop("task"), "split": split}
+    return {
+        **head,
+        **found,
+        "kl_base": None,
+        "samples_file": str(path),
+        "responses": len(rollouts),
+        "figures": {name: asdict(figure) for name, figure in figures(alike).items()},
+        "labels": {name: asdict(figure) for name, figure in figures(published).items()} if published else None,
+    }
 
 
-def _report(row: dict[str, Any], as_json: bool, following: str) -> None:
+def _finish(
+    rollouts: list[Rollout],
+    row: dict[str, Any],
+    layout: str | None,
+    out: Path | None,
+    model: str,
+    as_json: bool,
+    following: str | None,
+) -> None:
+    """Export what is to be exported, and print the row."""
+    from reckon.cli.figures import print_figures
+
+    if layout is not None and out is not None:
+        from reckon.evals.export import export
+
+        row = {**row, "export_file": str(export(layout, rollouts, out, model))}
     if as_json:
         print(json.dumps(row, ensure_ascii=False))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    title = f"{row['task']}: {row['problems']} problems, {row['samples']} samples each"
-    table = Table("", "value", "95% interval", title=title, title_justify="left")
-    first = row["pass@1"]
-    table.add_row("pass@1", f"{first['value']:.3f}", f"{first['low']:.3f} to {first['high']:.3f}")
-    for name in ("pass", "cons"):
-        for k, value in row[f"{name}@k"].items():
-            if k != "1":
-                table.add_row(f"{name}@{k}", f"{value:.3f}", "")
-    table.add_section()
-    table.add_row("tokens per response", f"{row['mean_tokens']:.1f}", "")
-    table.add_row("self-check words per response", f"{row['reflections']:.2f}", "")
-    for name, label in (("truncated", "cut off"), ("format", "in perfect format"), ("han", "with Han script")):
-        table.add_row(label, f"{row[name]:.1%}", "")
-    table.add_row("not judged", str(row["absent"]), "")
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
-    console.print(f"Samples: {row['samples_file']}", markup=False)
-    console.print(f"Next: {following}", markup=False)
+    else:
+        print_figures(row, rollouts, following)

@@ -69,6 +69,8 @@ class Rollout:
         token_rewards: what single tokens earned beside ``reward``; None where none did.
         advantage: per-sequence credit; None until credit was assigned.
         seconds: time per phase (``generate``, ``verify``).
+        usage: token counts as a server gives them, where the ids are not known: ``prompt``, ``response`` (reasoning
+            included), ``reasoning``.
     """
 
     task: str
@@ -90,6 +92,12 @@ class Rollout:
     token_rewards: list[float] | None = None
     advantage: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    usage: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int | None:
+        """The response's tokens; None where nobody has counted them."""
+        return len(self.response_ids) or self.usage.get("response")
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready data; :meth:`from_dict` is its inverse."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,22 +109,59 @@ def pass_at_1(groups: Judged) -> Estimate:
             why="A pass rate of nothing would read as zero",
             fix="Look at the verdicts' reasons in the samples file: the verifier failed on every response",
         )
-    means = _pass_rates(groups)
-    floor = float(np.mean([1.0 / len(group) for group in groups.values()]))
-    return wilson(float(means.mean()), len(means) / _between_share(means, floor))
+    samples = np.array([len(group) for group in groups.values()], dtype=np.float64)
+    return clustered(_pass_rates(groups), samples, doubt=0.5)
+
+
+def clustered(values: Floats, samples: Floats, doubt: float = 1.5) -> Estimate:
+    """The mean of one value in [0, 1] per problem, with the interval of :func:`pass_at_1`.
+
+    In simulations (beta-binomial samples of 30 to 100 problems) the interval of pass@k holds the truth 93% to 98% of
+    the time, but for values so near 1 that fewer than one problem in a hundred is expected to show anything else. A
+    bootstrap over problems is down to 15% to 70% there, and a point or two below this one elsewhere.
+
+    Args:
+        values: [Q] pass rates, or whatever else the problems' samples come to: pass@k, the score of a vote...
+        samples: [Q] how many samples each is made of.
+        doubt: the weight, in problems that show the rarer outcome, with which the variance's share between problems is
+            pulled towards 1. Values of many samples pile up at one end, and show less of their spread than pass rates.
+    """
+    floor = float(np.mean(1.0 / samples))
+    return wilson(float(values.mean()), len(values) / _between_share(values, floor, doubt))
+
+
+def same_problems(rates: Floats, samples: Floats) -> Estimate | None:
+    """The mean pass rate with a 95% interval for these very problems asked again: the noise of sampling alone.
+
+    The variance is ``sum_q p_q (1 - p_q) / (n_q - 1) / Q^2``, unbiased within each problem. Where the samples of every
+    problem agree, the interval allows for as many exceptions as could be missed 5% of the time. None if a problem was
+    asked once, which says nothing of how often it would be solved.
+
+    Args:
+        rates: [Q] the share of a problem's samples that pass.
+        samples: [Q] how many those are.
+    """
+    if samples.min() < 2:
+        return None
+    value = float(rates.mean())
+    half = Z95 * math.sqrt(float((rates * (1.0 - rates) / (samples - 1.0)).sum())) / len(rates)
+    if half == 0.0:
+        unseen = 1.0 - 0.05 ** (1.0 / float(samples.sum()))
+        return Estimate(value, value - unseen * value, value + unseen * (1.0 - value))
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half))
 
 
 def _pass_rates(groups: Judged) -> Floats:
     return np.array([sum(map(passes, group)) / len(group) for group in groups.values()])
 
 
-def _between_share(means: Floats, floor: float) -> float:
+def _between_share(means: Floats, floor: float, doubt: float) -> float:
     p = float(means.mean())
     if len(means) == 1 or p * (1.0 - p) == 0.0:
         return 1.0
     share = min(1.0, max(floor, float(means.var(ddof=1)) / (p * (1.0 - p))))
     evidence = min(_participation(means), _participation(1.0 - means))
-    return (evidence * share + 0.5) / (evidence + 0.5)
+    return (evidence * share + doubt) / (evidence + doubt)
 
 
 def _participation(weights: Floats) -> float:
@@ -137,6 +175,30 @@ def wilson(p: float, n: float) -> Estimate:
     centre = (p + shrink / 2.0) / (1.0 + shrink)
     half = math.sqrt(shrink * (p * (1.0 - p) + shrink / 4.0)) / (1.0 + shrink)
     return Estimate(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
+
+
+def g_pass_at_k(n: int, c: int, k: int, tau: float) -> float:
+    """Chance that at least ``ceil(tau k)`` of k samples pass, drawn without replacement from n of which c do.
+
+    G-Pass@k (arXiv 2412.13147, eq. 4); with tau = 1 all k must, which is how a model is judged that is asked often.
+    """
+    if not 0 <= c <= n or not 1 <= k <= n or not 0.0 < tau <= 1.0:
+        raise ValueError(f"G-Pass@k needs 0 <= c <= n, 1 <= k <= n and 0 < tau <= 1, got {n=}, {c=}, {k=}, {tau=}")
+    # Binary fractions make tau * k a hair more than whole now and then.
+    least = max(1, math.ceil(tau * k - 1e-9))
+    ways = sum(math.comb(c, passing) * math.comb(n - c, k - passing) for passing in range(least, min(c, k) + 1))
+    return ways / math.comb(n, k)
+
+
+def mean_g_pass_at_k(n: int, c: int, k: int) -> float:
+    """mG-Pass@k: G-Pass@k averaged over tau from 0.5 to 1, ``2 / k * sum_{i = ceil(k / 2) + 1}^{k} G-Pass@k_{i / k}``.
+
+    arXiv 2412.13147, eq. 6. Of k = 1 there is nothing to average; it is the pass rate then.
+    """
+    if k == 1:
+        return g_pass_at_k(n, c, 1, 1.0)
+    passing = range(math.ceil(k / 2) + 1, k + 1)
+    return 2.0 / k * sum(g_pass_at_k(n, c, k, i / k) for i in passing)
 
 
 def cons_at_k(verdicts: Sequence[Verdict], k: int) -> float:
@@ -188,7 +250,7 @@ def _win_chance(count: int, counts: tuple[int, ...], n: int, k: int) -> float:
         rivals = [c for c in others if c >= top]
         base = _binomial(n - count - sum(rivals), bias)
         for y, weight in _unit_quadrature(min(len(rivals), (k - top) // top) // 2 + 1):
-            series = base[: k - top + 1]
+            series: NDArray[np.floating[Any]] = base[: k - top + 1]
             for c in rivals:
                 factor = _binomial(c, bias)[: top + 1].copy()
                 factor[top] *= y
@@ -233,12 +295,17 @@ def paired_difference(before: Iterable[Rollout], after: Iterable[Rollout]) -> Pa
             why="A paired difference needs at least two",
             fix="Evaluate both models on the same task, split and problems",
         )
-    difference = _pass_rates({key: second[key] for key in common}) - _pass_rates({key: first[key] for key in common})
-    value, count = float(difference.mean()), len(common)
-    error = float(difference.std(ddof=1)) / math.sqrt(count)
+    before_rates, after_rates = (_pass_rates({key: groups[key] for key in common}) for groups in (first, second))
+    return paired(after_rates - before_rates)
+
+
+def paired(differences: Floats) -> PairedDifference:
+    """The mean of one difference per problem, two problems or more; see :func:`paired_difference`."""
+    value, count = float(differences.mean()), len(differences)
+    error = float(differences.std(ddof=1)) / math.sqrt(count)
     critical = t_quantile(0.975, count - 1)
     low, high = value - critical * error, value + critical * error
-    if np.ptp(difference) == 0.0:
+    if np.ptp(differences) == 0.0:
         unseen = 1.0 - 0.05 ** (1.0 / count)
         low, high = value - unseen * (1.0 + value), value + unseen * (1.0 - value)
     detectable = (critical + t_quantile(0.8, count - 1)) * error

@@ -1,4 +1,4 @@
-"""Evaluations that survive a kill, judging stored samples again, and the figures of either."""
+"""Evaluations that survive a kill, and the figures of an ``eval`` event."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from reckon.core.errors import DataError
 from reckon.core.records import Problem, Rollout
 from reckon.core.store import append_jsonl, read_jsonl
 from reckon.evals.metrics import judged, mean_cons_at_k, mean_pass_at_k, pass_at_1
+from reckon.evals.samples import FAILED, read_ours
 from reckon.models.template import opens_thinking
-from reckon.rewards.rules import format_reward, script_words, target_script
-from reckon.rollout.sample import Sampler, judge
-from reckon.tasks.base import Task
+from reckon.rewards.rules import format_reward, in_script, script_words, target_script
+from reckon.rollout.sample import Asker
 from reckon.tasks.reflection import has_han, reflections
 
 REQUESTS_PER_CHUNK = 512
@@ -25,7 +25,7 @@ REQUESTS_PER_CHUNK = 512
 
 def evaluate_to_file(
     path: Path,
-    sampler: Sampler,
+    sampler: Asker,
     problems: Sequence[Problem],
     samples: int,
     seed: int,
@@ -36,7 +36,8 @@ def evaluate_to_file(
     """Ask every problem ``samples`` times, appending to ``path``; what the file already holds is not generated again.
 
     The responses are those of a run's evaluations with the same seed and weights. The caller sees to it that the
-    file was made with the same model and settings.
+    file was made with the same model and settings. A request that failed is written too, and asked again by the next
+    call.
 
     Args:
         check: called between decoding steps; may raise to abandon the work.
@@ -48,40 +49,18 @@ def evaluate_to_file(
     Raises:
         DataError: ``path`` is damaged or cannot be written.
     """
-    found = {(r.problem.id, r.sample): r for r in (read_rollouts(path) if path.exists() else [])}
-    progress(len(found))
+    stored = read_ours(read_jsonl(path), path) if path.exists() else []
+    found = {(r.problem.id, r.sample): r for r in stored if r.finish not in FAILED}
+    done = set(found)
+    progress(len(done))
     size = max(1, REQUESTS_PER_CHUNK // samples)
     for start in range(0, len(problems), size):
         chunk = problems[start : start + size]
-        new = sampler.ask(chunk, samples, (seed, "eval"), check=check, done=found.keys())
+        new = sampler.ask(chunk, samples, (seed, "eval"), check=check, done=done)
         append_jsonl(path, [rollout.to_dict() for rollout in new])
         found.update({(r.problem.id, r.sample): r for r in new})
         progress(len(found))
     return [found[problem.id, sample] for problem in problems for sample in range(samples)]
-
-
-def read_rollouts(path: Path) -> list[Rollout]:
-    """The rollouts of a JSON lines file.
-
-    Raises:
-        DataError: the file cannot be read, or a line is not a rollout.
-    """
-    rollouts = []
-    for number, row in enumerate(read_jsonl(path), 1):
-        try:
-            rollouts.append(Rollout.from_dict(row))
-        except (TypeError, KeyError) as error:
-            raise DataError(
-                f"not a rollout ({error})",
-                where=f"{path}, row {number}",
-                fix="Give a samples.jsonl of reckon eval, or a rollouts or evals file of a run",
-            ) from error
-    return rollouts
-
-
-def rescore(rollouts: Sequence[Rollout], task: Task) -> list[Rollout]:
-    """The same samples with fresh verdicts; the ones given are left as they are."""
-    return judge(rollouts, task)
 
 
 def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
@@ -89,11 +68,11 @@ def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
 
     ``problems`` and ``samples`` count what was asked (``samples`` per problem, the most of any); ``pass@1`` has
     its 95% interval; ``pass@k`` and ``cons@k`` map k = 1, 2, 4, 8... (those that some problem has enough judged
-    samples for; ``cons@k`` is empty if the task does not say what it extracted). Over all responses: ``mean_tokens``;
-    shares that are ``truncated``, have perfect ``format`` (a summary before the answer is allowed), contain ``han``
-    script; ``language``: the share of the words of the thinking that are in the script of the question, None where
-    there are no words; ``reflections`` per response; ``absent``: how many verdicts carry no score. See
-    :mod:`reckon.evals.metrics`.
+    samples for; ``cons@k`` is empty if the task does not say what it extracted). Over all responses: ``mean_tokens``
+    and the share that is ``truncated``, None where nobody counted tokens; the shares that have perfect ``format`` (a
+    summary before the answer is allowed) and contain ``han`` script; ``language``: the share of the words of the
+    thinking that are in the script of the question, None where there are no words; ``reflections`` per response;
+    ``absent``: how many verdicts carry no score. See :mod:`reckon.evals.metrics`.
 
     Raises:
         DataError: there is no rollout, or none with a score.
@@ -112,6 +91,7 @@ def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         asked[rollout.problem.id] = asked.get(rollout.problem.id, 0) + 1
     samples = max(asked.values())
     ks = [2**i for i in range(samples.bit_length())]
+    counted = [r.length for r in rollouts if r.length is not None]
     return {
         "task": rollouts[0].task,
         "problems": len(asked),
@@ -119,8 +99,8 @@ def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         "pass@1": asdict(estimate),
         "pass@k": {str(k): value for k in ks if (value := mean_pass_at_k(groups, k)) is not None},
         "cons@k": {str(k): value for k in ks if (value := mean_cons_at_k(groups, k)) is not None},
-        "mean_tokens": _mean(len(r.response_ids) for r in rollouts),
-        "truncated": _mean(r.finish == "length" for r in rollouts),
+        "mean_tokens": _mean(counted) if counted else None,
+        "truncated": _mean(r.finish == "length" for r in rollouts) if counted else None,
         "reflections": _mean(sum(reflections(r.response).values()) for r in rollouts),
         "format": _mean(format_reward(opens_thinking(r.prompt), r.response, summary=True) for r in rollouts),
         "language": _in_language(rollouts),
@@ -134,7 +114,7 @@ def _in_language(rollouts: Sequence[Rollout]) -> float | None:
     inside = words = 0
     for rollout in rollouts:
         counts = script_words(rollout.response)
-        inside += counts[target_script(rollout.problem.question)]
+        inside += in_script(counts, target_script(rollout.problem.question))
         words += counts.total()
     return inside / words if words else None
 

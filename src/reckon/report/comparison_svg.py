@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from reckon.report.svg import document, line, text
+
 Comparison = dict[str, Any]
 Curve = dict[str, list[float]]
-
-STYLE = """
-text { font: 11px system-ui, sans-serif; fill: #67635c; }
-.title { font-weight: 600; font-size: 13px; fill: #1b1a18; }
-.paper { fill: #fdfcfa; } .grid { stroke: #e3dfd7; } .base { stroke: #67635c; stroke-dasharray: 4 3; }
-.band { fill: #0072b2; opacity: 0.16; } .line { fill: none; stroke: #0072b2; stroke-width: 2; stroke-linejoin: round; }
-.seed { fill: #0072b2; opacity: 0.45; } .other { fill: none; stroke: #67635c; opacity: 0.22; }
-@media (prefers-color-scheme: dark) {
-  text { fill: #a09a90; } .title { fill: #e9e6e0; } .paper { fill: #161513; } .grid { stroke: #312e2a; }
-  .base, .other { stroke: #a09a90; } .band, .seed { fill: #4aa8e0; } .line { stroke: #4aa8e0; }
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -55,7 +44,7 @@ def method_svg(comparison: Comparison, method: str) -> str:
     panel = _Panel(48, 34, 492, 190, comparison["tokens"], *_range(comparison, [method]))
     final = comparison["methods"][method]["measures"]["pass@1"]
     interval = "" if final["low"] is None else f" (95% interval {100 * final['low']:.1f} to {100 * final['high']:.1f})"
-    return _document(560, 256, [*_drawn(panel, comparison["methods"][method], method, interval)])
+    return document(560, 256, [*_drawn(panel, comparison["methods"][method], method, interval)])
 
 
 def comparison_svg(comparison: Comparison, columns: int = 4) -> str:
@@ -72,17 +61,17 @@ def comparison_svg(comparison: Comparison, columns: int = 4) -> str:
         row, column = divmod(index, columns)
         panel = replace(corner, left=44 + 240 * column, top=32 + 180 * row)
         parts += [f'<use href="#all" x="{panel.left}" y="{panel.top}"/>', *_drawn(panel, method, name)]
-    return _document(240 * min(columns, len(methods)) + 10, 180 * -(-len(methods) // columns), parts)
+    return document(240 * min(columns, len(methods)) + 10, 180 * -(-len(methods) // columns), parts)
 
 
 def _drawn(panel: _Panel, method: dict[str, Any], name: str, interval: str = "") -> Iterable[str]:
     curve, right = method["curves"]["pass@1"], panel.left + panel.width
     gain = f"{100 * curve['y'][0]:.1f}% to {100 * method['measures']['pass@1']['value']:.1f}%{interval}"
-    yield _text(panel.left - 36, panel.top - 14, name, "title")
-    yield _text(right, panel.top - 14, gain, anchor="end")
+    yield text(panel.left - 36, panel.top - 14, name, "title")
+    yield text(right, panel.top - 14, gain, anchor="end")
     yield from _axes(panel)
     start = panel.y(curve["y"][0])
-    yield _line("base", panel.left, start, right, start)
+    yield line("base", panel.left, start, right, start)
     edge = [*zip(curve["x"], curve["high"], strict=True), *reversed([*zip(curve["x"], curve["low"], strict=True)])]
     yield f'<path class="band" d="{panel.path(edge)}Z"/>'
     for own in curve["seeds"].values():
@@ -102,14 +91,14 @@ def _axes(panel: _Panel) -> Iterable[str]:
     for share in range(0, 101, step):
         if panel.low <= share / 100 <= panel.high:
             y = panel.y(share / 100)
-            yield _line("grid", panel.left, y, panel.left + panel.width, y)
-            yield _text(panel.left - 6, y + 4, f"{share}%", anchor="end")
+            yield line("grid", panel.left, y, panel.left + panel.width, y)
+            yield text(panel.left - 6, y + 4, f"{share}%", anchor="end")
     for part in (0.0, 0.5, 1.0):
         at = part * panel.tokens
         label = f"{at / 1000:.4g}k" if at >= 1000 else f"{at:.4g}"
         last = " tokens" if part == 1.0 else ""
         where = panel.left + part * panel.width
-        yield _text(where, panel.top + panel.height + 18, label + last, anchor="end" if last else "middle")
+        yield text(where, panel.top + panel.height + 18, label + last, anchor="end" if last else "middle")
 
 
 def _range(comparison: Comparison, methods: Iterable[str]) -> tuple[float, float]:
@@ -118,21 +107,3 @@ def _range(comparison: Comparison, methods: Iterable[str]) -> tuple[float, float
     values = [value for curve in curves for key in ("y", "low", "high") for value in curve[key]]
     low, high = (100 * min(values)) // 10, -((-100 * max(values)) // 10)
     return max(0.0, low / 10), min(1.0, max(high, low + 1) / 10)
-
-
-def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, text: str, style: str = "", anchor: str = "start") -> str:
-    named = f' class="{style}"' if style else ""
-    return f'<text{named} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(text)}</text>'
-
-
-def _document(width: float, height: float, parts: Iterable[str]) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
-        f'height="{height:g}" role="img">\n<style>{STYLE}</style>\n<rect class="paper" width="100%" height="100%"/>\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
-    )

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from reckon.core.records import Problem, Role, Rollout, Verdict
 from reckon.core.seeds import seed_for
 from reckon.engine.base import Engine, Request, Sampling
 from reckon.models.template import PromptTemplate, response_text
 from reckon.tasks.base import Task
+
+
+class Asker(Protocol):
+    """Who gives judged responses to problems: :class:`Sampler`, over an engine;
+    :class:`reckon.rollout.remote.RemoteSampler`, over a server; :class:`reckon.search.sampler.SearchSampler`."""
+
+    @property
+    def task(self) -> Task:
+        """Whose problems are asked."""
+
+    def ask(
+        self,
+        problems: Sequence[Problem],
+        samples: int,
+        purpose: tuple[str | int, ...],
+        *,
+        check: Callable[[], None] | None = None,
+        done: Collection[tuple[str, int]] = (),
+    ) -> list[Rollout]:
+        """``samples`` responses to each problem, in the order of problems, then samples; see :meth:`Sampler.ask`."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +100,13 @@ class Sampler:
 
 
 def judge(rollouts: Sequence[Rollout], task: Task) -> list[Rollout]:
-    """The rollouts with verdicts; the ones given are left as they are. A response that failed gets an absent one."""
+    """The rollouts with verdicts; the ones given are left as they are. A response that failed has an absent one."""
     asked = [rollout for rollout in rollouts if rollout.finish not in ("cancelled", "error")]
     verdicts = iter(task.verify_all([(rollout.problem, rollout.response) for rollout in asked]))
     judged = []
     for rollout in rollouts:
         failed = rollout.finish in ("cancelled", "error")
-        verdict = Verdict(None, f"generation: {rollout.finish}") if failed else next(verdicts)
+        verdict = rollout.verdict or Verdict(None, f"generation: {rollout.finish}") if failed else next(verdicts)
         seconds = {**rollout.seconds, "verify": verdict.seconds}
         kind = task.member(rollout.problem).kind
         judged.append(replace(rollout, task=kind, verdict=verdict, seconds=seconds))

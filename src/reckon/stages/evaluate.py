@@ -21,7 +21,7 @@ from reckon.evals.runner import evaluate_to_file, summarise
 from reckon.learn.forward import Policy
 from reckon.learn.learner import Learner
 from reckon.models.load import load_model
-from reckon.rollout.sample import Sampler
+from reckon.rollout.sample import Asker, Sampler
 
 KL_RESPONSES = 128
 """At least so many of an evaluation's responses are scored under the base model to estimate the KL divergence."""
@@ -87,7 +87,7 @@ class HeldOut:
         return (batch.need("logp_roll_S") - logp_S).mean().item()
 
 
-def held_out_problems(sampler: Sampler, count: int) -> list[Problem]:
+def held_out_problems(sampler: Asker, count: int) -> list[Problem]:
     """The first ``count`` problems of the task's held-out split. Raises DataError when there is none."""
     problems = list(sampler.task.problems("heldout"))[:count]
     if not problems:
@@ -99,7 +99,7 @@ def evaluate_table(
     folder: Path,
     models: Mapping[str, str],
     tasks: Sequence[str],
-    sampler_of: Callable[[str, str], Sampler],
+    sampler_of: Callable[[str, str], Asker],
     problems: int,
     samples: int,
     seed: int,

@@ -1,0 +1,209 @@
+"""One evaluation: a model, a benchmark, and a folder that holds samples of these settings and no others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reckon.core.config import Strict, load_yaml, to_yaml
+from reckon.core.errors import ConfigError
+from reckon.core.records import Problem, Rollout
+from reckon.core.store import RunLock, file_digest, write_text
+from reckon.engine.base import Sampling
+from reckon.engine.build import EngineConfig, NativeConfig, build_engine
+from reckon.engine.endpoint import Endpoint, EndpointConfig
+from reckon.evals.benchmark import Benchmark
+from reckon.evals.runner import evaluate_to_file
+from reckon.evals.samples import SAMPLES
+from reckon.evals.settings import SETTINGS, differences
+from reckon.models.steps import StepRule
+from reckon.models.template import PromptTemplate
+from reckon.rollout.process import ProcessReward
+from reckon.rollout.remote import RemoteSampler
+from reckon.rollout.sample import Asker, Sampler
+from reckon.search.methods import build_method
+from reckon.search.sampler import SearchSampler
+from reckon.search.scorers import build_scorer
+from reckon.search.searcher import Searcher
+from reckon.tasks.base import Task
+from reckon.tasks.registry import resolved
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class SearchConfig(Strict):
+    """A search in the place of each sample.
+
+    Attributes:
+        method: ``kind`` and settings; see :mod:`reckon.search.methods`.
+        scorer: what scores steps: ``confidence``, ``oracle`` or a process reward model's folder; None where the method
+            needs none.
+        budget: the most generated tokens of a search.
+        steps: where the steps of responses end; None: where the scorer was trained to find them, or at blank lines.
+    """
+
+    method: dict[str, Any]
+    scorer: str | None
+    budget: int
+    steps: StepRule | None = None
+
+
+class Server(Strict):
+    """What of an endpoint decides what it answers."""
+
+    base_url: str
+    extra_body: dict[str, Any]
+
+
+class EvalSettings(Strict):
+    """What the samples of an evaluation depend on: kept beside them, so that they are never mixed with others.
+
+    Attributes:
+        model_version: sha256 of the model folder's files, or the hub's commit; None behind a server.
+        benchmark: with the task's settings in full.
+        plugin_digests: sha256 of each plugin file, in the order of the command line.
+        problems: how many of the split's first problems; None for all.
+        problems_digest: sha256 of what was asked and of the gold answers.
+        made_with: versions; see :data:`reckon.evals.settings.RECORD`.
+    """
+
+    model: str
+    model_version: str | None
+    benchmark: Benchmark
+    plugin_digests: list[str]
+    problems: int | None
+    problems_digest: str
+    engine: EngineConfig
+    endpoint: Server | None
+    search: SearchConfig | None
+    seed: int
+    device: str
+    dtype: str
+    made_with: dict[str, str]
+
+
+class Evaluation(Strict):
+    """An evaluation as it is asked for.
+
+    Attributes:
+        model: a folder, a name on the hub, or ``micro``; behind a server None.
+        endpoint: the server to ask, in the place of an engine.
+    """
+
+    model: str | None
+    benchmark: Benchmark
+    plugins: tuple[Path, ...] = ()
+    problems: int | None = None
+    engine: EngineConfig = NativeConfig()
+    endpoint: EndpointConfig | None = None
+    search: SearchConfig | None = None
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    def asked(self, task: Task) -> list[Problem]:
+        """The problems, as the model is asked them."""
+        return self.benchmark.asked(task.problems(self.benchmark.split)[: self.problems])
+
+    def run(
+        self,
+        task: Task,
+        problems: Sequence[Problem],
+        out: Path,
+        check: Callable[[], None],
+        progress: Callable[[int], None],
+    ) -> list[Rollout]:
+        """Generate what the folder does not hold yet; returns all of it, in the order of problems, then samples.
+
+        Raises:
+            ConfigError: the model cannot be loaded or asked like this, or the folder holds an evaluation with other
+                settings; nothing is written then.
+            DataError: the folder's samples are damaged.
+        """
+        asker, model, model_version = self._asker(task)
+        settings = EvalSettings(
+            model=model,
+            model_version=model_version,
+            benchmark=self.benchmark.model_copy(update={"task": resolved(task)}),
+            plugin_digests=[file_digest(path) for path in self.plugins],
+            problems=self.problems,
+            problems_digest=_digest(problems),
+            engine=self.engine,
+            endpoint=self.endpoint and Server(base_url=self.endpoint.base_url, extra_body=self.endpoint.extra_body),
+            search=self.search,
+            seed=self.seed,
+            device=self.device,
+            dtype=self.dtype,
+            made_with={name: version(name) for name in ("reckon", "torch", "transformers")},
+        )
+        samples = self.benchmark.samples
+        with RunLock(out / "lock"):
+            _claim(out, settings)
+            return evaluate_to_file(out / SAMPLES, asker, problems, samples, self.seed, check=check, progress=progress)
+
+    def _asker(self, task: Task) -> tuple[Asker, str, str | None]:
+        """Who answers, the model's name, and its version."""
+        protocol = self.benchmark
+        sampling = Sampling(protocol.max_new_tokens, protocol.temperature, protocol.top_p, protocol.stop)
+        if self.endpoint is not None:
+            if self.search is not None:
+                raise ConfigError("a search needs the model's tokens, which an endpoint does not give", where="search")
+            asker = RemoteSampler(task, Endpoint(self.endpoint), protocol.template, sampling)
+            return asker, self.endpoint.model, None
+        if self.model is None:
+            raise ConfigError("an evaluation needs a model", fix="Give a model, or an endpoint to ask")
+        from reckon.models.load import end_ids, load_model
+
+        template = PromptTemplate(protocol.template)
+        method = build_method(self.search.method) if self.search else None
+        model, tokenizer = load_model(self.model, self.dtype, self.device)
+        sampling = Sampling(**{**asdict(sampling), "stop_ids": end_ids(model, tokenizer)})
+        engine = build_engine(self.engine, model, tokenizer)
+        if self.search is None or method is None:
+            return Sampler(task, engine, tokenizer, template, sampling), self.model, _version(model)
+        scorer, steps = None, self.search.steps
+        if self.search.scorer:
+            scorer = build_scorer(self.search.scorer, tokenizer, None, self.dtype, self.device)
+            steps = steps or (scorer.card.steps if isinstance(scorer, ProcessReward) else None)
+        searcher = Searcher(task, engine, tokenizer, template, sampling, method, scorer, steps or StepRule())
+        return SearchSampler(searcher, self.search.budget), self.model, _version(model)
+
+
+def _claim(out: Path, wanted: EvalSettings) -> None:
+    """Write the settings to a new folder; refuse one that holds samples of other settings."""
+    path = out / SETTINGS
+    if not path.exists():
+        if (out / SAMPLES).exists():
+            raise ConfigError(
+                f"the folder holds {SAMPLES} but no {SETTINGS}", where=str(out), fix="Choose another --out"
+            )
+        write_text(path, to_yaml(wanted))
+    elif changed := differences(load_yaml(path), wanted.model_dump(mode="json")):
+        said = "; ".join(f"{name} is {there} there and {here} here" for name, (there, here) in changed.items())
+        raise ConfigError(
+            f"the folder holds an evaluation with other settings: {said}",
+            where=str(path),
+            why="Samples of both in one file could not be told apart",
+            fix=f"Choose another --out, or --rescore {out / SAMPLES} if only the verifier changed",
+        )
+
+
+def _version(model: PreTrainedModel) -> str | None:
+    """What tells this model from another of the same name. Folders inside its own (``--out``, say) do not count."""
+    folder = Path(model.name_or_path)
+    if not folder.is_dir():
+        commit: str | None = getattr(model.config, "_commit_hash", None)
+        return commit
+    found = sorted(path for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256("".join(f"{path.name} {file_digest(path)}\n" for path in found).encode()).hexdigest()
+
+
+def _digest(problems: Sequence[Problem]) -> str:
+    lines = [json.dumps(asdict(problem), sort_keys=True, default=str) for problem in problems]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,64 @@
+"""Stored samples, whoever wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reckon.core.errors import DataError
+from reckon.core.records import Rollout
+from reckon.core.store import read_jsonl
+from reckon.evals.layouts import layout_of, read_lighteval, read_lm_eval, read_table
+from reckon.tasks.source import read_rows
+
+SAMPLES = "samples.jsonl"
+"""The file of an evaluation's samples, in its folder."""
+
+FAILED = ("error", "cancelled")
+"""How a request ends that gave no response."""
+
+
+def read_samples(path: Path) -> list[Rollout]:
+    """The samples of an evaluation's folder, or of a file of ours, of lm-eval's or lighteval's, or a table.
+
+    Those of others carry no verdicts (see :mod:`reckon.evals.layouts`).
+
+    Raises:
+        DataError: the file cannot be read, has no samples, or is none of these.
+    """
+    path = path / SAMPLES if path.is_dir() else path
+    if path.suffix == ".parquet":
+        found = read_lighteval([row for _, row in read_rows(path, ())], path)
+    else:
+        rows = read_jsonl(path)
+        readers = {"lm-eval": read_lm_eval, "table": read_table, None: read_ours}
+        found = readers[layout_of(rows[0]) if rows else None](rows, path)
+    if not found:
+        raise DataError("the file has no samples", where=str(path))
+    return found
+
+
+def read_ours(rows: Sequence[dict[str, object]], path: Path) -> list[Rollout]:
+    """Rollouts. One that failed gives way to what a later line says of the same problem and number.
+
+    Raises DataError if a line is not a rollout.
+    """
+    found: list[Rollout] = []
+    for number, row in enumerate(rows, 1):
+        try:
+            found.append(Rollout.from_dict(row))
+        except (TypeError, KeyError) as error:
+            raise DataError(
+                f"not a rollout ({error})",
+                where=f"{path}, row {number}",
+                fix="Give a samples.jsonl of reckon eval, a rollouts or evals file of a run, samples of lm-eval or "
+                "lighteval, or rows with problem, answer and responses",
+            ) from error
+    settled = {(r.problem.id, r.sample) for r in found if r.finish not in FAILED}
+    last = {(r.problem.id, r.sample): place for place, r in enumerate(found) if r.finish in FAILED}
+    return [
+        rollout
+        for place, rollout in enumerate(found)
+        if rollout.finish not in FAILED
+        or ((rollout.problem.id, rollout.sample) not in settled and last[rollout.problem.id, rollout.sample] == place)
+    ]
