@@ -36,6 +36,15 @@ def test_extreme_uniforms_find_a_token_that_has_a_weight() -> None:
     assert token.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("least", [1e-45, 1e-30, 1e-7])
+def test_vanishing_temperatures_and_nuclei_leave_the_most_likely_token(least: float) -> None:
+    logits, uniform = torch.tensor([[3.0, 50.0, -2.0]]).expand(4, -1), torch.tensor([0.0, 0.3, 0.7, 1 - 2**-24])
+    cold, cold_logp = sample(logits, uniform, torch.full((4,), least))
+    narrow, _ = sample(logits, uniform, torch.ones(4), torch.full((4,), least))
+    assert cold.tolist() == narrow.tolist() == [1, 1, 1, 1]
+    assert cold_logp.tolist() == [0.0] * 4
+
+
 def test_uniforms_are_uniform_and_independent_across_seeds_and_positions() -> None:
     grid = uniforms(streams(torch.arange(200).repeat_interleave(200)), torch.arange(200).repeat(200)).view(200, 200)
     assert ((grid >= 0) & (grid < 1)).all()

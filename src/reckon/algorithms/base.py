@@ -37,14 +37,16 @@ class Outputs:
         entropy_S: entropy (nats) of the full distribution each token was drawn from.
         value_S: the critic's estimate before each token.
         score_N: a reward model's score of each sequence.
+        score_S: a process reward model's score of each sequence up to and with each token.
     """
 
     logp_S: Tensor | None = None
     entropy_S: Tensor | None = None
     value_S: Tensor | None = None
     score_N: Tensor | None = None
+    score_S: Tensor | None = None
 
-    def need(self, column: Literal["logp_S", "entropy_S", "value_S", "score_N"]) -> Tensor:
+    def need(self, column: Literal["logp_S", "entropy_S", "value_S", "score_N", "score_S"]) -> Tensor:
         """The named output, which the algorithm declared in its ``needs``."""
         value: Tensor | None = getattr(self, column)
         assert value is not None, f"the model was not asked for {column}"

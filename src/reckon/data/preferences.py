@@ -5,7 +5,8 @@ The layout of a row is known by its columns::
     pairs     chosen, rejected; and question or prompt, unless these are conversations that begin alike
     labels    question or prompt; response or completion; label (0 or 1, false or true)
 
-Texts may be lists of messages. What else a row holds (scores, the task...) is left alone.
+Texts may be lists of messages. What else a row holds (scores, the task...) is left alone. Responses with a label for
+each of their steps are read by :mod:`reckon.data.step_labels`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reckon.core.config import Strict
 from reckon.core.errors import DataError
@@ -24,6 +25,7 @@ from reckon.core.seeds import seed_for
 from reckon.data.rows import rows_of
 from reckon.learn.reward_model import Reader
 from reckon.models.reward import Loss, Reads, RewardCard
+from reckon.models.steps import StepRule
 from reckon.rollout.collect import Collection
 
 Row = Mapping[str, Any]
@@ -39,11 +41,14 @@ class PreferenceData(Strict):
 
     Attributes:
         data: files, folders or hub names, as :func:`reckon.data.rows.rows_of` takes them.
-        loss: ``bradley_terry`` for pairs, ``pointwise`` for labels.
+        loss: ``bradley_terry`` for pairs, ``pointwise`` and ``implicit`` for labels, ``process`` for labels of steps.
         reads: the ``summary`` after ``</think>``, or the whole ``response``.
         max_tokens: longer ones, question included, are dropped and counted, never cut.
         heldout: share of the *questions* held out, by a hash of their text, so that no question is on both sides and
             the split stays the same when data is added.
+        steps: ``process``: the rule by which the steps of the data were told apart; kept in the model's card.
+        soft: ``process``: learn a step's label as it is; otherwise any that is not 0 is a 1, as in Math-Shepherd.
+        beta: ``implicit``: what log-ratios are multiplied by; PRIME's by default (arXiv 2502.01456, sec. 5.1).
     """
 
     data: tuple[str, ...] = Field(min_length=1)
@@ -51,10 +56,25 @@ class PreferenceData(Strict):
     reads: Reads = "response"
     max_tokens: int | None = Field(None, ge=1)
     heldout: float = Field(0.05, gt=0, lt=1)
+    steps: StepRule = StepRule()
+    soft: bool = False
+    beta: float = Field(0.05, gt=0)
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> PreferenceData:
+        if self.loss == "process" and self.reads != "response":
+            raise ValueError("steps are those of the thinking: the loss `process` reads the `response`")
+        return self
 
     def card(self, template: str) -> RewardCard:
         """Of the model to be trained, with questions rendered by this template."""
-        return RewardCard(loss=self.loss, reads=self.reads, template=template)
+        return RewardCard(
+            loss=self.loss,
+            reads=self.reads,
+            template=template,
+            steps=self.steps if self.loss == "process" else None,
+            beta=self.beta if self.loss == "implicit" else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -78,14 +98,27 @@ def load_preferences(config: PreferenceData, reader: Reader) -> Split:
 
     Raises DataError for a row in no known layout, or when nothing is left to train or to test on.
     """
-    read = _pair if config.loss == "bradley_terry" else _label
+    parse = _pair if config.loss == "bradley_terry" else _label
+
+    def read(row: Row, where: str) -> Unit | None:
+        found = [reader.read(rollout) for rollout in parse(row, where)]
+        unit = [rollout for rollout in found if rollout is not None]
+        return unit if len(unit) == len(found) else None
+
+    return split_units(config, read)
+
+
+def split_units(config: PreferenceData, read: Callable[[Row, str], Unit | None]) -> Split:
+    """The units that ``read`` makes of all rows, and of where they came from; None: there is nothing to read.
+
+    Raises DataError when nothing is left to train or to test on.
+    """
     sides: dict[str, list[Unit]] = {"train": [], "heldout": []}
     dropped = {"unread": 0, "too_long": 0}
     for source in config.data:
         for where, row in rows_of(source):
-            found = [reader.read(rollout) for rollout in read(row, where)]
-            unit = [rollout for rollout in found if rollout is not None]
-            if len(unit) < len(found):
+            unit = read(row, where)
+            if unit is None:
                 dropped["unread"] += 1
             elif any(len(r.prompt_ids) + len(r.response_ids) > (config.max_tokens or float("inf")) for r in unit):
                 dropped["too_long"] += 1
@@ -147,22 +180,22 @@ def _pair(row: Row, where: str) -> Unit:
     if before != other:
         raise DataError("chosen and rejected do not answer the same question", where=where, fix="Remove the row")
     # Some data sets repeat the prompt in the conversations; those that do not may go on after it.
-    asked = before if before and before[0][0] != "assistant" else _asked(row, where) + before
+    asked = before if before and before[0][0] != "assistant" else asked_of(row, where) + before
     if not asked:
         raise _unknown(row, where, "a question or prompt, or conversations that begin with one")
-    question = _question(asked)
+    question = question_of(asked)
     return [_rollout(row, where, question, side[-1][1], sample, None) for sample, side in enumerate(sides)]
 
 
 def _label(row: Row, where: str) -> Unit:
     response = next((name for name in RESPONSE if name in row), None)
-    asked = _asked(row, where)
+    asked = asked_of(row, where)
     if response is None or not asked or "label" not in row:
         raise _unknown(row, where, "a question or prompt, a response or completion, and a label")
     if row["label"] not in (0, 1):
         raise DataError(f"a label is 0 or 1, not {row['label']!r}", where=where, fix="Mend or remove the row")
     text = _turns(row[response], "assistant", response, where)[-1][1]
-    return [_rollout(row, where, _question(asked), text, 0, float(row["label"]))]
+    return [_rollout(row, where, question_of(asked), text, 0, float(row["label"]))]
 
 
 def _rollout(row: Row, where: str, question: str, response: str, sample: int, label: float | None) -> Rollout:
@@ -174,7 +207,8 @@ Turns = list[tuple[str, str]]
 """Who says what."""
 
 
-def _asked(row: Row, where: str) -> Turns:
+def asked_of(row: Row, where: str) -> Turns:
+    """What a row asks; empty if it has no question."""
     name = next((name for name in QUESTION if row.get(name)), None)
     return [] if name is None else _turns(row[name], "user", name, where)
 
@@ -193,7 +227,7 @@ def _turns(value: Any, role: str, name: str, where: str) -> Turns:
     )
 
 
-def _question(turns: Turns) -> str:
+def question_of(turns: Turns) -> str:
     """What the template is given: the words of the one turn, or the conversation so far with its speakers named."""
     return turns[0][1] if len(turns) == 1 else "\n\n".join(f"{role.capitalize()}: {text}" for role, text in turns)
 

@@ -54,7 +54,8 @@ def sample(
     logits_RV = logits_RV.float()
     if temperature_R is not None:
         greedy_R = temperature_R == 0
-        logits_RV = logits_RV / (temperature_R + greedy_R)[:, None]
+        # From the largest down, so that no temperature is so low that the most likely token overflows.
+        logits_RV = (logits_RV - logits_RV.amax(-1, keepdim=True)) / (temperature_R + greedy_R)[:, None]
     weight_RV = torch.softmax(logits_RV, dim=-1)
     cdf_RV = (weight_RV if top_p_R is None else _nucleus(weight_RV, top_p_R)).cumsum(-1)
     # The product is rounded to less than the total, however small the weights: the token found has one.
@@ -69,4 +70,5 @@ def _nucleus(weight_RV: Tensor, top_p_R: Tensor) -> Tensor:
     sorted_RV, order_RV = weight_RV.sort(stable=True, dim=-1, descending=True)
     before_RV = sorted_RV.cumsum(-1) - sorted_RV
     outside_RV = (before_RV >= top_p_R[:, None]) & (top_p_R < 1)[:, None]
+    outside_RV[:, 0] = False
     return torch.zeros_like(weight_RV).scatter(1, order_RV, sorted_RV.masked_fill(outside_RV, 0.0))

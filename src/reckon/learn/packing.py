@@ -40,7 +40,8 @@ class Layout:
     Attributes:
         ids_M, position_M: the tokens of the row, and their place in their own sequences.
         before_S: the place in the row of the token before each response token.
-        last_N: the place in the row of each sequence's last token that is there.
+        own_S: the place in the row of each response token that is there.
+        last_N: that of each sequence's last one.
         shapes: (sequences, width) of each block.
         cells_C: for each cell of each block, its token's place in the row; pads repeat some token.
         read_M: a cell that holds each token of the row.
@@ -49,6 +50,7 @@ class Layout:
     ids_M: Tensor
     position_M: Tensor
     before_S: Tensor
+    own_S: Tensor
     last_N: Tensor
     shapes: list[tuple[int, int]]
     cells_C: Tensor
@@ -60,6 +62,7 @@ class Layout:
         ids: list[int] = []
         positions: list[int] = []
         before: list[int] = []
+        own: list[int] = []
         rows: list[list[int]] = []
         # A prefix is known by the place of its last token but one, and its last token.
         known: dict[tuple[int, int], int] = {}
@@ -72,6 +75,7 @@ class Layout:
                     positions.append(position)
                 row.append(place)
             before += row[len(prompt) - 1 : len(prompt) + len(response) - 1]
+            own += row[len(prompt) :]
             rows.append(row)
         width_N = np.array([len(row) for row in rows])
         order_N = np.argsort(-width_N, kind="stable")
@@ -87,10 +91,12 @@ class Layout:
                 filled += width
             shapes.append((end - start, width))
             cells.append(block.ravel())
-        ids_M, position_M, before_S = (torch.tensor(each, device=device) for each in (ids, positions, before))
+        ids_M, position_M, before_S, own_S = (
+            torch.tensor(each, dtype=torch.long, device=device) for each in (ids, positions, before, own)
+        )
         last_N = torch.tensor([row[-1] for row in rows], device=device)
         cells_C, read = (torch.from_numpy(each).to(device) for each in (np.concatenate(cells), read_M))
-        return cls(ids_M, position_M, before_S, last_N, shapes, cells_C, read)
+        return cls(ids_M, position_M, before_S, own_S, last_N, shapes, cells_C, read)
 
     def spread(self, value_MX: Tensor) -> list[Tensor]:
         """The blocks [sequences, width, X] of a quantity that tokens have."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reckon.algorithms.batch import Batch
+from reckon.core.errors import ConfigError
 from reckon.core.records import Rollout
 from reckon.learn.forward import Reward, measure
 from reckon.models.reward import RewardCard, card_of
@@ -56,10 +57,19 @@ class RewardModel:
 
     Args:
         model, tokenizer: as :func:`reckon.models.reward.load_reward_model` gives them.
+
+    Raises:
+        ConfigError: it is a process reward model, which reads responses as they were generated, not as they are shown.
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.card = card_of(model)
+        if self.card.loss == "process":
+            raise ConfigError(
+                "a process reward model scores steps, not responses as texts",
+                where="reward model",
+                fix="Use one trained with the loss bradley_terry or pointwise",
+            )
         self._reader = Reader(tokenizer, self.card)
         self._forward = Reward(model)
 

@@ -7,6 +7,7 @@ What a number of theirs means (what was read, how scores are spread) is a :class
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,13 +18,14 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from reckon.core.config import Strict
 from reckon.core.errors import ConfigError, DataError
 from reckon.models.load import end_ids, load_model
+from reckon.models.steps import StepRule
 
 PAD = "<|pad|>"
 """Given to tokenizers whose padding is also an end of text."""
 
 _KEY = "reckon_reward"
 
-Loss = Literal["bradley_terry", "pointwise"]
+Loss = Literal["bradley_terry", "pointwise", "process", "implicit"]
 
 Reads = Literal["summary", "response"]
 
@@ -33,11 +35,15 @@ class RewardCard(Strict):
 
     Attributes:
         loss: ``bradley_terry``: a response's score is its strength against others to the same question; ``pointwise``:
-            it is the log-odds that the response is good (label 1).
+            it is the log-odds that the response is good (label 1); ``process``: the head says it of every beginning of
+            a response that ends with a step; ``implicit``: a language model without a head says it of every beginning,
+            by its log-ratio to the model that it was trained from.
         reads: ``summary``: only what follows ``</think>``, as DeepSeek-R1 judges helpfulness; ``response``: everything,
             as it judges harmlessness (arXiv 2501.12948v2, sec. 3.1).
         template: how the question is rendered before it; see :class:`reckon.models.template.PromptTemplate`.
         mean, std: of the model's scores on held-out responses. A reward is (score - mean) / std.
+        steps: ``process``: where steps end.
+        beta: ``implicit``: what the log-ratio is multiplied by.
     """
 
     loss: Loss
@@ -45,6 +51,8 @@ class RewardCard(Strict):
     template: str
     mean: float = 0.0
     std: float = Field(1.0, gt=0)
+    steps: StepRule | None = None
+    beta: float | None = None
 
 
 def make_reward_model(
@@ -104,7 +112,7 @@ def load_reward_model(
 def card_of(model: Any, where: str = "") -> RewardCard:
     """The card in a model's config. Raises DataError when there is none, or none that can be understood."""
     try:
-        return RewardCard.model_validate(getattr(model.config, _KEY, None))
+        return RewardCard.model_validate_json(json.dumps(getattr(model.config, _KEY, None)))
     except ValidationError as error:
         raise DataError(
             f"not a reward model of Reckon: its config.json has no valid {_KEY}",
@@ -116,7 +124,7 @@ def card_of(model: Any, where: str = "") -> RewardCard:
 
 def set_card(model: Any, card: RewardCard) -> None:
     """Put the card into the model's config; it is saved and loaded with it."""
-    setattr(model.config, _KEY, card.model_dump())
+    setattr(model.config, _KEY, card.model_dump(mode="json"))
 
 
 def _add_padding(model: Any, tokenizer: Any) -> None:

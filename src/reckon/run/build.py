@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 
-from reckon.algorithms.base import Algorithm
+from reckon.algorithms.base import Algorithm, Reference
 from reckon.algorithms.nll import NLL
+from reckon.algorithms.process import StepLabels
 from reckon.algorithms.reward import BradleyTerry, Pointwise
 from reckon.core import store
 from reckon.core.errors import DataError
@@ -22,17 +23,18 @@ from reckon.core.stop import Stop
 from reckon.data.examples import Examples, load_examples
 from reckon.data.micro import Texts, add_words, build_tokenizer
 from reckon.data.preferences import Preferences, load_preferences
+from reckon.data.step_labels import load_steps
 from reckon.engine.base import Sampling
 from reckon.engine.build import build_engine
 from reckon.engine.endpoint import Endpoint
-from reckon.learn.forward import Policy, Reward, Value
+from reckon.learn.forward import Forward, Implicit, Policy, Process, Reward, Value
 from reckon.learn.learner import Learner
 from reckon.learn.reference import ReferenceModel
 from reckon.learn.reward_model import Reader, RewardModel
 from reckon.models.load import end_ids, load_model
 from reckon.models.lora import add_lora
 from reckon.models.merge import merge_models
-from reckon.models.reward import RewardCard, load_reward_model, make_reward_model
+from reckon.models.reward import Loss, load_reward_model, make_reward_model, set_card
 from reckon.models.template import PromptTemplate
 from reckon.models.value import ValueModel
 from reckon.rollout.collect import Rollouts
@@ -43,6 +45,7 @@ from reckon.run.kinds import (
     EvaluateRecipe,
     Generation,
     JudgeScorerConfig,
+    LabelRecipe,
     MergeRecipe,
     PretrainRecipe,
     Recipe,
@@ -59,12 +62,23 @@ from reckon.stages.curate import curate
 from reckon.stages.evaluate import HeldOut, evaluate_table, held_out_problems
 from reckon.stages.held_out_loss import HeldOutLoss
 from reckon.stages.held_out_preference import HeldOutPreference
+from reckon.stages.held_out_steps import HeldOutSteps
+from reckon.stages.label import label_to_file, read_responses
 from reckon.stages.sample import sample_to_file
 from reckon.stages.train import Source, Train
+from reckon.tasks.base import Task
 from reckon.tasks.registry import build_task
 
 HELD_OUT_EXAMPLES = 1000
 """At most so many examples tell the held-out loss of a fine-tuning: enough for three digits."""
+
+
+REWARD_LOSSES: dict[Loss, type[Algorithm]] = {
+    "bradley_terry": BradleyTerry,
+    "pointwise": Pointwise,
+    "implicit": Pointwise,
+    "process": StepLabels,
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,13 @@ class Job:
     stop: Stop
     progress: Progress
     step: Callable[[int], None]
+
+    def caution(self, task: Task) -> None:
+        """Put what is to be known of the task's figures on record, once."""
+        known = {row.get("message") for row in self.events.rows() if row["event"] == "warning"}
+        for message in task.cautions():
+            if message not in known:
+                self.events.emit("warning", 0, code="task", message=message)
 
     def tell(self, row: dict[str, Any]) -> None:
         """Pass on a row of metrics."""
@@ -126,6 +147,7 @@ def _(recipe: RLRecipe, job: Job) -> Made:
     if algorithm.needs.reference is not None and algorithm.needs.reference.kind != "iteration":
         reference = ReferenceModel(algorithm.needs.reference, policy)
     sampler = _rollout_sampler(recipe, model, tokenizer)
+    job.caution(sampler.task)
     source = Rollouts(
         sampler,
         recipe.rollout,
@@ -208,25 +230,42 @@ def _(recipe: SFTRecipe, job: Job) -> Made:
 
 @make.register
 def _(recipe: RewardRecipe, job: Job) -> Made:
-    card = RewardCard(loss=recipe.loss, reads=recipe.reads, template=recipe.template)
-    model, tokenizer, size = _adapted(recipe, *make_reward_model(recipe.model, card, recipe.dtype, recipe.device))
-    split = load_preferences(recipe, Reader(tokenizer, card))
+    card = recipe.card(recipe.template)
+    if recipe.loss == "implicit":
+        made = load_model(recipe.model, dtype=recipe.dtype, device=recipe.device)
+        set_card(made[0], card)
+    else:
+        made = make_reward_model(recipe.model, card, recipe.dtype, recipe.device)
+    model, tokenizer, size = _adapted(recipe, *made)
+    if recipe.loss == "process":
+        split = load_steps(recipe, recipe.template, tokenizer)
+    else:
+        split = load_preferences(recipe, Reader(tokenizer, card))
     source = Preferences(split.train, recipe.batch, recipe.seed)
     steps = source.steps(recipe.epochs)
-    learner = Learner(Reward(model), recipe.optim, steps=steps)
+    learner = Learner(_reward_forward(recipe, model), recipe.optim, steps=steps)
+    held_out = HeldOutSteps if recipe.loss == "process" else HeldOutPreference
     dropped = {"unread": split.unread, "too_long": split.too_long}
     return _trained(
         recipe,
         job,
         learner=learner,
         tokenizer=tokenizer,
-        algorithm=BradleyTerry() if recipe.loss == "bradley_terry" else Pointwise(),
+        algorithm=REWARD_LOSSES[recipe.loss](),
         source=source,
         steps=steps,
-        evaluate=HeldOutPreference(learner, split.heldout, job.events, job.stop.check, job.progress.eval),
+        evaluate=held_out(learner, split.heldout, job.events, job.stop.check, job.progress.eval),
         eval_every=source.steps(1),
         size={**size, "units": len(split.train), "heldout": len(split.heldout), **dropped},
     )
+
+
+def _reward_forward(recipe: RewardRecipe, model: PreTrainedModel) -> Forward:
+    """How the loss has the model say its scores."""
+    if recipe.loss == "implicit":
+        policy = Policy(model)
+        return Implicit(policy, ReferenceModel(Reference(), policy).policy, recipe.beta)
+    return Process(model) if recipe.loss == "process" else Reward(model)
 
 
 def _trained(
@@ -361,6 +400,7 @@ def _nothing(step: int, generated_tokens: int) -> None:
 def _(recipe: SampleRecipe, job: Job) -> Made:
     model, tokenizer = load_model(recipe.model, dtype=recipe.dtype, device=recipe.device)
     sampler = _sampler(recipe, recipe.task, model, tokenizer, recipe)
+    job.caution(sampler.task)
     problems = list(sampler.task.problems(recipe.split))[: recipe.problems]
     if not problems:
         raise DataError(f"the task has no {recipe.split} problems", fix="Check the task's path and its settings")
@@ -383,6 +423,28 @@ def _(recipe: SampleRecipe, job: Job) -> Made:
 
 
 @make.register
+def _(recipe: LabelRecipe, job: Job) -> Made:
+    model, tokenizer = load_model(recipe.model, dtype=recipe.dtype, device=recipe.device)
+    responses = read_responses(recipe.data)
+    job.progress.stage(len(responses))
+    path = job.folder / "labels.jsonl"
+    rows = label_to_file(
+        path,
+        _sampler(recipe, recipe.task, model, tokenizer, recipe),
+        responses,
+        recipe.steps,
+        recipe.completions,
+        recipe.seed,
+        check=job.stop.check,
+        progress=job.progress.done,
+    )
+    labels = [label for row in rows for label in row["labels"] if label is not None]
+    good = sum(label > 0 for label in labels)
+    figures = {"rows": len(rows), "steps": len(labels), "good": good, "mean": sum(labels) / max(1, len(labels))}
+    return Made("data", path, {**figures, "generated_tokens": sum(row["generated"] for row in rows)})
+
+
+@make.register
 def _(recipe: CurateRecipe, job: Job) -> Made:
     assert isinstance(job.written, CurateRecipe)
     inputs = {name: Path(path) for name, path in zip(job.written.data, recipe.data, strict=True)}
@@ -401,6 +463,8 @@ def _(recipe: MergeRecipe, job: Job) -> Made:
 def _(recipe: EvaluateRecipe, job: Job) -> Made:
     assert isinstance(job.written, EvaluateRecipe)
     job.progress.stage(len(recipe.models) * len(recipe.tasks) * recipe.problems * recipe.samples)
+    for task in recipe.tasks.values():
+        job.caution(build_task(task))
 
     def sampler_of(model: str, task: str) -> Sampler:
         return _sampler(recipe, recipe.tasks[task], *load_model(model, recipe.dtype, recipe.device), recipe)

@@ -29,6 +29,7 @@ from reckon.engine.build import EngineConfig, NativeConfig
 from reckon.engine.endpoint import EndpointConfig
 from reckon.learn.learner import OptimConfig
 from reckon.models.lora import LoraConfig
+from reckon.models.steps import StepRule
 from reckon.models.template import PromptTemplate
 from reckon.rewards.spec import RewardSpec
 from reckon.rollout.collect import RolloutConfig
@@ -300,7 +301,9 @@ class SFTRecipe(TrainRecipe, SFTData):
 
 
 class RewardRecipe(TrainRecipe, PreferenceData):
-    """A reward model: a language model's decoder and a head that gives one number.
+    """A reward model: a language model's decoder and a head that gives one number, of a response or of each step.
+
+    With the loss ``implicit`` it stays a language model, and what it was before is needed beside it.
 
     Attributes:
         model: whose decoder it starts from.
@@ -350,6 +353,30 @@ class SampleRecipe(Recipe, Generation):
         yield from _task_sources("task", self.task)
         if self.shots is not None:
             yield "shots.data", self.shots.data
+
+
+class LabelRecipe(Recipe, Generation):
+    """How often each step of sampled responses leads to a right answer: labels for a process reward model.
+
+    Attributes:
+        model: what completes them; ``max_new_tokens`` bounds a whole response.
+        task: judges the answers; that of the samples.
+        data: ``sample`` stages, or files that they made.
+        steps: where steps end.
+        completions: of each step.
+    """
+
+    kind: Literal["label"]
+    model: str
+    task: Task
+    data: tuple[str, ...] = Field(min_length=1)
+    steps: StepRule = StepRule()
+    completions: int = Field(8, ge=1)
+
+    def _named(self) -> Iterator[tuple[str, str | None]]:
+        yield "model", self.model
+        yield from _task_sources("task", self.task)
+        yield from ((f"data.{index}", path) for index, path in enumerate(self.data))
 
 
 class CurateRecipe(Recipe):
@@ -411,10 +438,28 @@ class EvaluateRecipe(Recipe, Generation):
             yield from _task_sources(f"tasks.{name}", task)
 
 
-KINDS = (RLRecipe, PretrainRecipe, SFTRecipe, RewardRecipe, SampleRecipe, CurateRecipe, MergeRecipe, EvaluateRecipe)
+KINDS = (
+    RLRecipe,
+    PretrainRecipe,
+    SFTRecipe,
+    RewardRecipe,
+    SampleRecipe,
+    LabelRecipe,
+    CurateRecipe,
+    MergeRecipe,
+    EvaluateRecipe,
+)
 
 AnyStage = Annotated[
-    RLRecipe | PretrainRecipe | SFTRecipe | RewardRecipe | SampleRecipe | CurateRecipe | MergeRecipe | EvaluateRecipe,
+    RLRecipe
+    | PretrainRecipe
+    | SFTRecipe
+    | RewardRecipe
+    | SampleRecipe
+    | LabelRecipe
+    | CurateRecipe
+    | MergeRecipe
+    | EvaluateRecipe,
     Field(discriminator="kind"),
 ]
 """One of :data:`KINDS`, by its ``kind``."""

@@ -25,6 +25,7 @@ from reckon.run.costs import GPUS, UTILISATION, Memory, Pass
 from reckon.run.kinds import (
     CurateRecipe,
     EvaluateRecipe,
+    LabelRecipe,
     MergeRecipe,
     PretrainRecipe,
     Recipe,
@@ -233,6 +234,16 @@ class _Planner:
         memory = _serving(recipe, shape, samples, recipe.max_new_tokens) if shape else None
         notes = self._notes(recipe, recipe.model, shape, recipe.max_new_tokens, memory, generates=True)
         return Sketch({"prompts": recipe.problems, "samples": samples}, [(asked, shape)], memory, notes)
+
+    @sketch.register
+    def _(self, recipe: LabelRecipe, stage: Stage) -> Sketch:
+        shape, supply = self._shape(recipe), self._supply(recipe.data)
+        asked = (supply.rows or 0) * recipe.completions
+        memory = _serving(recipe, shape, asked, recipe.max_new_tokens) if shape else None
+        notes = self._notes(recipe, recipe.model, shape, recipe.max_new_tokens, memory, generates=True)
+        notes.append(f"time is not known: each step is completed {recipe.completions} times, and steps are not counted")
+        rows = {} if supply.rows is None else {"responses": supply.rows}
+        return Sketch(rows, memory=memory, notes=[*supply.unknown, *notes])
 
     @sketch.register
     def _(self, recipe: EvaluateRecipe, stage: Stage) -> Sketch:

@@ -15,6 +15,7 @@ from reckon.run.kinds import (
     AnyStage,
     CurateRecipe,
     EvaluateRecipe,
+    LabelRecipe,
     MergeRecipe,
     PretrainRecipe,
     Recipe,
@@ -69,6 +70,7 @@ class AnyRecipe(
             | SFTRecipe
             | RewardRecipe
             | SampleRecipe
+            | LabelRecipe
             | CurateRecipe
             | MergeRecipe
             | EvaluateRecipe
@@ -84,7 +86,7 @@ def makes(recipe: Recipe) -> str:
     """What a stage makes: ``model``, ``data`` or ``results``."""
     if isinstance(recipe, TrainRecipe | MergeRecipe):
         return "model"
-    return "data" if isinstance(recipe, SampleRecipe | CurateRecipe) else "results"
+    return "data" if isinstance(recipe, SampleRecipe | LabelRecipe | CurateRecipe) else "results"
 
 
 def stages_of(recipe: Recipe) -> dict[str, Recipe]:

@@ -11,7 +11,7 @@ from reckon.data.curate.mixture import Limit, Mix
 from reckon.data.curate.preferences import Pairs
 from reckon.data.curate.problems import Cap
 from reckon.data.rows import rows_of
-from reckon.run.kinds import CurateRecipe, SampleRecipe
+from reckon.run.kinds import CurateRecipe, LabelRecipe, SampleRecipe
 from reckon.run.pipeline import Pipeline
 
 
@@ -68,10 +68,10 @@ def supply_of(source: str, pipeline: Pipeline) -> Supply:
     recipe = stage.recipe
     if isinstance(recipe, SampleRecipe):
         return Supply(recipe.problems * recipe.samples, recipe.problems, recipe.max_new_tokens)
-    assert isinstance(recipe, CurateRecipe)
+    assert isinstance(recipe, LabelRecipe | CurateRecipe)
     parts = {name: supply_of(name, pipeline) for name in recipe.data}
     supply = Supply.together(list(parts.values()))
-    for operation in recipe.operations:
+    for operation in recipe.operations if isinstance(recipe, CurateRecipe) else ():
         supply = _after(operation, supply, parts)
     return supply
 

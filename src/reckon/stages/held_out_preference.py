@@ -50,7 +50,7 @@ class HeldOutPreference:
             "split": "heldout",
             "generated_tokens": generated_tokens,
             "units": len(self.units),
-            **self._accuracy(right_U),
+            **accuracy_by_question([unit[0].problem.question for unit in self.units], right_U.tolist()),
             **figures,
             "score_mean": mean,
             "score_std": std,
@@ -59,16 +59,17 @@ class HeldOutPreference:
         self.events.emit("eval", step, **payload)
         self.progress({"step": step, **payload})
 
-    def _accuracy(self, right_U: torch.Tensor) -> dict[str, Any]:
-        """The share of units that are right, a mean over questions, with Wilson's interval for new questions.
 
-        The units of one question count as one: they say less about the next question than units of several would.
-        """
-        groups: dict[str, list[float]] = {}
-        for unit, right in zip(self.units, right_U.tolist(), strict=True):
-            groups.setdefault(unit[0].problem.question, []).append(right)
-        share = float(np.mean([np.mean(group) for group in groups.values()]))
-        return {"questions": len(groups), "accuracy": asdict(wilson(share, len(groups)))}
+def accuracy_by_question(questions: Sequence[str], right: Sequence[float]) -> dict[str, Any]:
+    """The share of what is right, a mean over questions, with Wilson's interval for new questions.
+
+    What belongs to one question counts as one: it says less about the next question than as much of several would.
+    """
+    groups: dict[str, list[float]] = {}
+    for question, each in zip(questions, right, strict=True):
+        groups.setdefault(question, []).append(each)
+    share = float(np.mean([np.mean(group) for group in groups.values()]))
+    return {"questions": len(groups), "accuracy": asdict(wilson(share, len(groups)))}
 
 
 def _pairs(score_N: torch.Tensor) -> dict[str, Any]:

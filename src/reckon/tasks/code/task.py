@@ -158,7 +158,9 @@ class CodeTask(Task):
     def cautions(self) -> list[str]:
         """That programs ran where they could do harm, if they may."""
         if self.config.sandbox.kind == "local" and (tier := prove().tier) < SAFE_TIER:
-            return [f"sandbox.allow_weak: programs of the model ran at tier {tier}, with the user's files and the network"]
+            return [
+                f"the model's programs ran in a sandbox of tier {tier}, with the user's files and the network in reach"
+            ]
         return []
 
     def gold_response(self, problem: Problem) -> str | None:
