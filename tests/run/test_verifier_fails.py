@@ -174,3 +174,14 @@ def test_a_verifier_that_fails_at_times_is_counted_and_the_rest_is_trained_on(
     kept = [json.loads(line) for path in (stage / "rollouts").iterdir() for line in path.read_text().splitlines()]
     assert all(rollout["reward"] is not None for rollout in kept)
     assert {row["reason"] for row in (rollout["verdict"] for rollout in kept)} == {"correct", "wrong"}
+
+
+def test_what_a_task_cautions_is_a_warning_of_the_run_and_said_once(
+    tmp_path: Path, plugin: Path, arguments: Arguments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify = "    def verify(self, problem, response):\n        return self.judged(problem, response)\n"
+    plugin.write_text(PLUGIN + verify + '\n    def cautions(self):\n        return ["Nothing is as it seems."]\n')
+    for steps in (1, 2):  # The second continues the first.
+        reckon(arguments(tmp_path / "run", steps=steps), monkeypatch)
+    events = read_jsonl(tmp_path / "run" / "events.jsonl")
+    assert [row["message"] for row in events if row["event"] == "warning"] == ["Nothing is as it seems."]

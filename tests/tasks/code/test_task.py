@@ -8,6 +8,7 @@ import pytest
 from reckon.core.errors import ConfigError, DataError
 from reckon.core.records import Problem, Rollout
 from reckon.sandbox.program import Program, Ran, Sandbox
+from reckon.sandbox.proof import Proof
 from reckon.tasks.check import check_task
 from reckon.tasks.code import CodeTask
 from reckon.tasks.code import task as module
@@ -166,3 +167,13 @@ def test_the_self_check_finds_the_task_sound(tmp_path: Path, sandbox: Sandbox) -
     report = check_task(CodeTask(CodeTask.Config(**files)), deadline_s=5)
     assert report.failures == []
     assert (report.problems, report.golds) == (2, 2)
+
+
+@pytest.mark.parametrize(("tier", "cautions"), [(1, ["tier 1"]), (2, []), (3, [])])
+def test_a_weak_sandbox_is_to_be_said(
+    task_of: Make, monkeypatch: pytest.MonkeyPatch, tier: int, cautions: list[str]
+) -> None:
+    task, _ = task_of([SUM])
+    monkeypatch.setattr(module, "prove", lambda: Proof(tier, ()))
+    found = task.cautions()
+    assert [words in said for words, said in zip(cautions, found, strict=True)] == [True] * len(cautions)
