@@ -26,10 +26,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.tasks import oracles
-from tests.tasks.hostile_texts import damaged, random_text
-from tests.tasks.oracles import Opinion
-
 from reckon.core.errors import ConfigError
 from reckon.core.records import Problem, Verdict
 from reckon.sandbox.config import SandboxConfig, open_sandbox
@@ -37,6 +33,9 @@ from reckon.sandbox.limits import Limits
 from reckon.tasks.base import Task
 from reckon.tasks.registry import build_task
 from reckon.tasks.verifiers import VERIFIERS
+from tests.tasks import oracles
+from tests.tasks.hostile_texts import damaged, random_text
+from tests.tasks.oracles import Opinion
 
 DATA = Path(os.environ.get("RECKON_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 BATCH = 500
@@ -207,7 +206,8 @@ def code(folder: Path) -> Target:
     limits = Limits(timeout_s=2.0)
     open_sandbox(SandboxConfig(limits=limits))
     own = {
-        "task_id": "add", "prompt": "def add(a, b):\n", "entry_point": "add", "canonical_solution": "    return a + b\n",
+        "task_id": "add", "prompt": "def add(a, b):\n", "entry_point": "add",
+        "canonical_solution": "    return a + b\n",
         "test": "def check(candidate):\n    assert candidate(7000, 391) == 7391\n    assert candidate(-1, 1) == 0\n",
     }  # fmt: skip
     program = {
@@ -230,7 +230,9 @@ def code(folder: Path) -> Target:
 def targets(folder: Path) -> dict[str, Callable[[], Target]]:
     """How to make each: of the named verifiers and of every task but a mix of others."""
     rows = folder / "choice.jsonl"
-    options = [{"question": f"Which is {n}?", "choices": [f"{n + k}" for k in range(4)], "answer": n % 4} for n in range(9)]
+    options = [
+        {"question": f"Which is {n}?", "choices": [f"{n + k}" for k in range(4)], "answer": n % 4} for n in range(9)
+    ]
     rows.write_text("".join(json.dumps(row) + "\n" for row in options))
     gsm8k = folder / "test.jsonl"
     gsm8k.write_text("".join(json.dumps({"question": f"{n}?", "answer": f"#### {n}"}) + "\n" for n in (7391, 18, 1020)))
@@ -240,15 +242,16 @@ def targets(folder: Path) -> dict[str, Callable[[], Target]]:
         path.write_text("".join(json.dumps({"question": f"{n}?", "answer": str(n)}) + "\n" for n in (7391, 18, -1020)))
         return task_target("math", {"heldout": str(path)}, oracles.number, name="math task", may_take_s=7.0)
 
+    few = {"train_problems": 1, "heldout_problems": 50}
     made: dict[str, Callable[[], Target]] = {
         name: lambda name=name: named(name)  # type: ignore[misc]
         for name in VERIFIERS
     }
-    made["countdown"] = lambda: task_target("countdown", {"numbers": [3, 4]}, oracles.countdown)
-    made["arithmetic"] = lambda: task_target("arithmetic", {}, oracles.number)
-    made["logic"] = lambda: task_target("logic", {"people": [2, 3, 5]}, oracles.logic)
+    made["countdown"] = lambda: task_target("countdown", {"numbers": [3, 4], **few}, oracles.countdown)
+    made["arithmetic"] = lambda: task_target("arithmetic", few, oracles.number)
+    made["logic"] = lambda: task_target("logic", {"people": [2, 3, 5], **few}, oracles.logic)
     made["choice"] = lambda: task_target("choice", {"heldout": str(rows)}, oracles.choice)
-    made["instructions"] = lambda: task_target("instructions", {}, oracles.instructions)
+    made["instructions"] = lambda: task_target("instructions", {"heldout_problems": 100}, oracles.instructions)
     made["general"] = lambda: task_target("general", {}, oracles.reply)
     made["safety"] = lambda: task_target("safety", {}, oracles.reply)
     made["gsm8k"] = lambda: task_target("gsm8k", {"path": str(folder)}, oracles.number)

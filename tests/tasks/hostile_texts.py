@@ -1,21 +1,23 @@
-"""Hostile texts: random ones, and right answers with damage done to them. All are functions of the generator's state."""
+"""Hostile texts: random ones, and right answers with damage done to them. All follow from the generator's state."""
 
 from __future__ import annotations
 
 import random
 
 PIECES = (
-    *("<think>", "</think>", "<answer>", "</answer>", "<|im_end|>", "####", "Answer:", "The answer is ", "答案是", "故选"),
-    *("\\boxed{", "\\boxed", "\\frac{", "\\dfrac", "\\sqrt{", "\\sqrt[", "\\text{", "\\begin{pmatrix}", "\\end{pmatrix}"),
-    *("\\left(", "\\right]", "\\int_0^", "\\sum_{", "\\cdot", "\\pi", "\\infty", "\\pm", "\\cup", "^{\\circ}", "\\%", "\\!"),
-    *("{", "}", "(", ")", "[", "]", "$", "$$", "^", "_", "&", "\\\\", "\\", "=", "<", ">", "+", "-", "*", "/", "**", "!", "%"),
-    *("0", "1", "7", "42", "3.14", "1e999", "9" * 60, "0x1F", "1/0", ".5", "1,000", "１２", "三分之一", "二十", "½", "²", "∞"),
-    *(" or ", " and ", " is ", "not ", "knight", "knave", "Anna", "A", "(B)", "yes", "否", "对", "x", "i", "sin", "NaN"),
-    *("```python\n", "\n```\n", "def f(x):\n    return x\n", "print(input())\n", "import os\n", "while 1: pass\n", "lambda:"),
-    *("\n", "\n\n", "\t", " ", "\x00", "\x1b[2J", "\x1e", "\u202e", "\ud800", "é", "🎉", "人", "“", "，", '"', "'", "<<", "{}", "null"),
+    *("<think>", "</think>", "<answer>", "</answer>", "<|im_end|>", "####", "Answer:", "The answer is ", "答案是"),
+    *("\\boxed{", "\\boxed", "\\frac{", "\\dfrac", "\\sqrt{", "\\sqrt[", "\\text{", "\\begin{pmatrix}"),
+    *("\\end{pmatrix}", "\\left(", "\\right]", "\\int_0^", "\\sum_{", "\\cdot", "\\pi", "\\infty", "\\pm", "\\cup"),
+    *("^{\\circ}", "\\%", "\\!", "{", "}", "(", ")", "[", "]", "$", "$$", "^", "_", "&", "\\\\", "\\", "=", "<", ">"),
+    *("+", "-", "*", "/", "**", "!", "%", "0", "1", "7", "42", "3.14", "1e999", "9" * 60, "0x1F", "1/0", ".5", "1,000"),
+    *("１２", "三分之一", "二十", "½", "²", "∞", "否", "对", "故选", "人", "“", "，", " or ", " and ", " is ", "not "),
+    *("knight", "knave", "Anna", "A", "(B)", "yes", "x", "i", "sin", "NaN", "null", '"', "'", "<<", "{}"),
+    *("```python\n", "\n```\n", "def f(x):\n    return x\n", "print(input())\n", "import os\n", "while 1: pass\n"),
+    *("lambda:", "\n", "\n\n", "\t", " ", "\x00", "\x1b[2J", "\x1e", "\u202e", "\ud800", "é", "🎉"),
 )  # fmt: skip
 """LaTeX, tags, digits, brackets, Han script, code, and characters that have broken parsers before."""
 
+_PAIRS = (("\\boxed{", "}"), ("(", ")"), ("<answer>", "</answer>"), ("{", "}"), ("$", "$"))
 _REPEATS = (2, 3, 10, 300)
 
 
@@ -63,7 +65,9 @@ def _changed(rng: random.Random, text: str) -> str:
             at = rng.choice(digits) if digits else place
             return text[:at] + rng.choice("0123456789") + text[at + 1 :]
         case 6:
-            opened, closed = rng.choice((("\\boxed{", "}"), ("(", ")"), ("<answer>", "</answer>"), ("{", "}"), ("$", "$")))
+            opened, closed = rng.choice(
+                (("\\boxed{", "}"), ("(", ")"), ("<answer>", "</answer>"), ("{", "}"), ("$", "$"))
+            )
             return before + opened + part + closed + after
         case 7:
             return before + part * rng.choice(_REPEATS) + after if rng.random() < 0.7 else f"{text}\n{text}"

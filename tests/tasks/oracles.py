@@ -86,14 +86,14 @@ def logic(problem: Problem, text: str) -> Opinion:
         return "wrong"
     words = re.findall(r"[a-z]+", answer.lower())
     if len(words) == 2 * len(problem.gold) and not re.search(r"[^a-zA-Z ,\n]", answer):
-        told = {name: role for name, role in zip(words[::2], words[1::2], strict=True)}
+        told = dict(zip(words[::2], words[1::2], strict=True))
         return "right" if told == {name.lower(): role for name, role in problem.gold.items()} else "wrong"
     squeezed = "".join(words)
-    return "unsure" if all(f"{n}" in squeezed and r in squeezed for n, r in _lowered(problem.gold)) else "wrong"
-
-
-def _lowered(gold: dict[str, str]) -> list[tuple[str, str]]:
-    return [(name.lower(), role) for name, role in gold.items()]
+    return (
+        "unsure"
+        if all(name.lower() in squeezed and role in squeezed for name, role in problem.gold.items())
+        else "wrong"
+    )
 
 
 def choice(problem: Problem, text: str) -> Opinion:
@@ -114,10 +114,10 @@ def instructions(problem: Problem, text: str) -> Opinion:
     rest = text.rpartition("</think>")[2].lower()
     words = told.get("keywords:existence", {}).get("keywords", [])
     parts = [*words, *(["<<", ">>"] if "detectable_format:title" in told else [])]
-    parts += ["p.s."] if told.get("detectable_content:postscript", {}).get("postscript_marker") == "P.S." else []
+    parts += ["P.S."] if told.get("detectable_content:postscript", {}).get("postscript_marker") == "P.S." else []
     if not words:
         return "unsure"
-    if text == "" or any(part not in rest for part in parts):
+    if text == "" or any(part.lower() not in rest for part in parts):
         return "wrong"
     return "right" if problem.gold["example"] and problem.gold["example"].lower() in rest else "unsure"
 
@@ -152,10 +152,12 @@ def gym(problem: Problem, text: str) -> Opinion:
 
 
 def code(problem: Problem, text: str) -> Opinion:
-    """By running the last block and the tests together in a plain interpreter, with nothing to keep them apart."""
+    """By running the only block and the tests together in a plain interpreter, with nothing to keep them apart."""
     gold: dict[str, Any] = problem.gold
-    pieces = re.split(r"```[^\n]*", text.rpartition("</think>")[2])
-    source = next((piece for piece in reversed(pieces) if re.search(r"return|print|def ", piece)), "")
+    pieces = re.split(r"```[^\n]*", _only_answer(text) or text.rpartition("</think>")[2])
+    if len(pieces) != 3:  # which block is meant is the verifier's to say
+        return "unsure"
+    source = pieces[1]
     if gold["kind"] == "program":
         right = all(_printed(source, given).split() == wanted.split() for given, wanted in gold["tests"])
         return "right" if right else "wrong"

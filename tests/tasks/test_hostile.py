@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tasks import oracles
-from tests.tasks.hostile import BARE, Target, fuzz, missing, numbers, targets, texts
-from tests.tasks.hostile_texts import PIECES, damaged, random_text
 
 from reckon.core.records import Problem, Verdict
 from reckon.tasks.base import Task
 from reckon.tasks.registry import TASKS
 from reckon.tasks.verifiers import VERIFIERS
+from tests.tasks import oracles
+from tests.tasks.hostile import BARE, Target, fuzz, missing, numbers, targets, texts
+from tests.tasks.hostile_texts import PIECES, damaged, random_text
 
-NAMES = sorted({*VERIFIERS, *TASKS} - {"math", "mix", "reasoning_gym"}) + ["math", "math task", "reasoning_gym chain_sum"]
-FEWER = {"code": 4, "instructions": 2, "math-verify": 4}
+NAMES = [*sorted({*VERIFIERS, *TASKS} - {"mix", "reasoning_gym"}), "math task", "reasoning_gym chain_sum"]
+FEWER = {"code": 8, "instructions": 2, "math-verify": 4}
 """Verdicts of these take so long that only one text in so many is tried."""
 
 SEVEN = Problem("seven", "?", "7391")
@@ -32,7 +32,8 @@ def test_hostile_texts_do_no_harm(name: str, tmp_path: Path) -> None:
     fewer = FEWER.get(name, 1)
     found = fuzz(targets(tmp_path)[name](), {"random": 400 // fewer, "damaged": 200 // fewer})
     assert found["faults"] == []
-    assert found["right"]["random"] == 0 or name == "math-verify"
+    # A random letter is now and then the right one.
+    assert found["right"]["random"] == 0 or name in ("choice", "math-verify")
     # Some changes leave the answer as it is: were none right, the others would show nothing.
     assert found["right"]["damaged"] > 10 // fewer
 
@@ -146,7 +147,9 @@ ADD = Problem(
         "tests": "def check(candidate):\n    assert candidate(3, 4) == 7\n",
     },
 )
-KEYWORD = Problem("i", "?", {"instructions": [{"id": "keywords:existence", "keywords": ["Velvet"]}], "example": "a velvet"})
+KEYWORD = Problem(
+    "i", "?", {"instructions": [{"id": "keywords:existence", "keywords": ["Velvet"]}], "example": "a velvet"}
+)
 
 
 def _answer(text: str) -> str:
@@ -193,7 +196,7 @@ def _answer(text: str) -> str:
         (oracles.code, ADD, "```python\ndef add(a, b):\n    return b + a\n```", "right"),
         (oracles.code, ADD, "```python\nreturn a + b\n```", "right"),
         (oracles.code, ADD, "```python\ndef add(a, b):\n    return a - b\n```", "wrong"),
-        (oracles.code, ADD, "```python\nreturn a + b\n```\n```\nreturn 8\n```", "wrong"),
+        (oracles.code, ADD, "```python\nreturn a + b\n```\n```\nreturn 8\n```", "unsure"),
     ],
 )
 def test_what_the_oracles_know(oracle: Any, problem: Problem, text: str, opinion: str) -> None:

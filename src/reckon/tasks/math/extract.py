@@ -19,7 +19,7 @@ from itertools import zip_longest
 from reckon.tasks.answer import ANSWER, END_ANSWER
 from reckon.tasks.math.region import SEAM
 
-_BOX = re.compile(r"(\\(?:boxed|fbox|framebox)\s*)(?:\{|(-?\d[\d.,/]*))|\\.|[{}]", re.DOTALL)
+_BOX = re.compile(r"(\\(?:boxed|fbox|framebox)\s*)(?:\{|(-?\d[\d.,/]*+)(?![A-Za-z^_{\\]))|\\.|[{}]", re.DOTALL)
 _BLOCK = re.compile(re.escape(ANSWER) + "|" + re.escape(END_ANSWER))
 _PHRASE = re.compile(
     r"\banswers?\b[^.\n:=：]{0,60}?\b(?:is|are|equals?)\b(?!\s+(?:not|n't)\b)[ :：]*"
