@@ -30,13 +30,15 @@ def response(case: dict[str, Any]) -> str:
     return f"<think>\nLet me see.\n</think>\n\nThe final answer is $\\boxed{{{case['answer']}}}$."
 
 
-def test_own_cases() -> None:
-    cases = lines(HERE / "cases.jsonl")
+@pytest.mark.parametrize("name", ["cases", "independent_cases"])
+def test_own_cases(name: str) -> None:
+    """The independent ones were written by the policy without sight of the verifier, and looked at when it was done."""
+    cases = lines(HERE / f"{name}.jsonl")
     verdicts = verify_all([(response(case), case["gold"], None) for case in cases])
     wrong = [
         (case["category"], case["gold"], case.get("answer", case.get("response")), case["why"], verdict)
         for case, verdict in zip(cases, verdicts, strict=True)
-        if verdict.score != float(case["correct"])
+        if (verdict.score == 1.0) != case["correct"]
     ]
     assert wrong == []
     assert {verdict.reason for verdict in verdicts} <= set(REASONS)
