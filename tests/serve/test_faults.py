@@ -177,6 +177,7 @@ def test_a_client_that_does_not_read_is_cut_off() -> None:
     listener = bind("127.0.0.1", 0, None)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
     thread.start()
+    until(lambda: server.started)
     with socket.create_connection(listener.getsockname()) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         until(lambda: bool(told))

@@ -88,6 +88,13 @@ def test_the_server_is_asked_in_its_words() -> None:
         assert other.bodies[1]["chat_template_kwargs"] == {"enable_thinking": False, "thinking": False}
 
 
+def test_it_is_not_asked_to_search() -> None:
+    with before([{"content": "so"}]) as (url, other):
+        refused, told = post(url, {**CHAT, "search": {"method": "vote", "budget": 100}})
+        assert (refused, told["error"]["param"]) == (400, "search")
+        assert not other.bodies
+
+
 def test_its_failures_are_told() -> None:
     with before([]) as (url, other):
         other.faults = [status(400, "too long"), status(429, Retry_After="7"), status(500), status(401), disconnect]

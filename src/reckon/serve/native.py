@@ -8,15 +8,17 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reckon.core.seeds import seed_for
+from reckon.engine.base import Completion
 from reckon.serve.backend import Backend
 from reckon.serve.checks import budget
 from reckon.serve.choice import Choice, Delta, Plan
 from reckon.serve.prompt import ChatPrompts, Prompt
 from reckon.serve.refusal import Refusal
-from reckon.serve.schema import ChatAsk, ModelCard, TextAsk
+from reckon.serve.schema import ChatAsk, ModelCard, SearchAsk, TextAsk
+from reckon.serve.searching import Searches
 from reckon.serve.settings import Settings
 from reckon.serve.text import Tags, decoder
 from reckon.serve.wire import Json, Wire, chat_logprobs, text_logprobs, usage
@@ -66,6 +68,7 @@ class Native(Backend):
         self._cards = [ModelCard(id=name, created=now, max_model_len=context) for name in names]
         # One thread, since a tokenizer cannot encode for two at once; the event loop must not wait for a long text.
         self._encoder = ThreadPoolExecutor(1, "encoder")
+        self._searches = Searches(self._worker, self._prompts, tokenizer, self._encoder, settings)
 
     @property
     def load(self) -> tuple[int, int]:
@@ -80,12 +83,18 @@ class Native(Backend):
 
     async def stop(self) -> None:
         await self._worker.stop()
+        self._searches.stop()
         self._encoder.shutdown()
 
     async def models(self) -> Sequence[ModelCard]:
         return self._cards
 
-    async def answer(self, ask: ChatAsk | TextAsk) -> AsyncIterator[Json]:
+    def answer(self, ask: ChatAsk | TextAsk) -> AsyncIterator[Json]:
+        if isinstance(ask, ChatAsk) and ask.search is not None:
+            return self._search(ask, ask.search)
+        return self._sample(ask)
+
+    async def _sample(self, ask: ChatAsk | TextAsk) -> AsyncIterator[Json]:
         count = (ask.n or 1) * (1 if isinstance(ask, ChatAsk) else len(ask.prompts))
         self._worker.reserve(count)
         try:
@@ -101,12 +110,38 @@ class Native(Backend):
         written = sum(len(choice.tokens) for choice in choices)
         yield wire.usage(usage(read, written, sum(choice.thought for choice in choices)))
 
+    async def _search(self, ask: ChatAsk, wanted: SearchAsk) -> AsyncIterator[Json]:
+        """The response that a search chooses, in one piece; the usage counts all that it generated."""
+        method = self._searches.method(ask, wanted)
+        self._worker.reserve(self._searches.width)
+        try:
+            prompts = await asyncio.get_running_loop().run_in_executor(self._encoder, self._encode, ask)
+            [plan] = self._plans(ask, prompts)
+            wire = Wire("chat", ask.model or self._cards[0].id)
+            for piece in wire.opening(0):
+                yield piece
+            messages = [message.turn() for message in ask.messages]
+            found = await self._searches.find(method, wanted.budget, plan, messages, self._options(ask))
+        finally:
+            self._worker.release(self._searches.width)
+        # It is all there: nothing may go on from where it was cut off.
+        choice = Choice(replace(plan, max_tokens=len(found.response_ids)), self._tags, self._decode, self._closing)
+        for delta in (choice.feed(found.response_ids), choice.end(Completion(0, finish=found.finish))):
+            for piece in wire.pieces(0, delta):
+                yield piece
+        yield wire.closing(0, choice.finish)
+        assert found.verdict is not None
+        yield wire.usage(usage(len(plan.prompt.ids), found.verdict.detail["search"]["generated"], choice.thought))
+
+    def _options(self, ask: ChatAsk) -> dict[str, Any]:
+        """Variables for the model's own template."""
+        options = ask.chat_template_kwargs.model_dump(exclude_none=True) if ask.chat_template_kwargs else {}
+        off = {"enable_thinking": False, "thinking": False} if budget(ask, self._settings) == 0 else {}
+        return {**options, **off}
+
     def _encode(self, ask: ChatAsk | TextAsk) -> list[Prompt]:
         if isinstance(ask, ChatAsk):
-            options = ask.chat_template_kwargs.model_dump(exclude_none=True) if ask.chat_template_kwargs else {}
-            if budget(ask, self._settings) == 0:
-                options |= {"enable_thinking": False, "thinking": False}
-            prompts = [self._prompts.chat([message.turn() for message in ask.messages], options)]
+            prompts = [self._prompts.chat([message.turn() for message in ask.messages], self._options(ask))]
         else:
             written = [self._prompts.text(one) if isinstance(one, str) else one for one in ask.prompts]
             if max(map(max, written)) >= len(self._tokenizer):

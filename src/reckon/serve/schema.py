@@ -24,6 +24,7 @@ CHANGES_MEANING = (
     "functions",
     "logit_bias",
     "best_of",
+    "search",
     "echo",
     "suffix",
     "prefix",
@@ -111,6 +112,15 @@ class ResponseFormat(_Loose):
     type: Literal["text"]
 
 
+class SearchAsk(BaseModel):
+    """A search for the answer: by which method, and how many tokens it may generate in all."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    method: str = Field(min_length=1, max_length=64)
+    budget: Count
+
+
 class _Ask(_Loose):
     """What the two kinds of requests have in common."""
 
@@ -172,6 +182,7 @@ class ChatAsk(_Ask):
     thinking: ThinkingSwitch | None = None
     thinking_token_budget: Natural | None = None
     chat_template_kwargs: TemplateOptions | None = None
+    search: SearchAsk | None = None
 
     @property
     def limit(self) -> int | None:

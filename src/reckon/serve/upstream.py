@@ -87,6 +87,8 @@ class Upstream(Backend):
         return self._cards
 
     async def answer(self, ask: ChatAsk | TextAsk) -> AsyncIterator[Json]:
+        if isinstance(ask, ChatAsk) and ask.search is not None:
+            raise Refusal(400, "search is not supported in front of another server", param="search", code="unsupported")
         count = ask.n or 1
         if self._under_way + count > self._most:
             raise Refusal(429, "too many responses are under way", code="overloaded", headers={"Retry-After": "1"})
