@@ -10,7 +10,7 @@ from reckon.sandbox.pool import Outcome
 from reckon.tasks.check import check_task
 from reckon.tasks.reasoning_gym import ReasoningGymTask
 from reckon.tasks.reasoning_gym import task as module
-from reckon.tasks.reasoning_gym.soundness import EXACT, FORMS, REFUSED, objection, same
+from reckon.tasks.reasoning_gym.soundness import ANY_ORDER, EXACT, FORMS, REFUSED, objection, same
 
 Config = ReasoningGymTask.Config
 needs_gym = pytest.mark.skipif(
@@ -41,7 +41,15 @@ def make(name: str, train: int = 12, heldout: int = 6, **settings: object) -> Re
         ("n_queens", "_ Q _\nQ _ _"),
         ("quantum_lock", "C → A → C"),
         ("quantum_lock", "CAC"),
+        ("bitwise_arithmetic", "-0x94b47bf"),
+        ("complex_arithmetic", "7i"),
+        ("complex_arithmetic", "-3 - i"),
+        ("knight_swap", '["w,C1,A2", "B,B3,C1"]'),
+        ("knight_swap", "No"),
+        ("prime_factorization", "3 × 3 × 71"),
+        ("rush_hour", "F+1 K+1 M-1"),
         ("sokoban", "LRUD"),
+        ("tower_of_hanoi", "Move disk 1 from Peg 1 to Peg 3\nMove disk 2 from Peg 1 to Peg 2"),
         ("survo", "6 9 24\n10 1 11"),
         ("time_intervals", "36 days, 15:43"),
         ("time_intervals", "10:21:28.080"),
@@ -66,6 +74,15 @@ def test_answers_in_the_form_asked_for(name: str, form: str) -> None:
         ("intermediate_integration", "Integral(x**2*cos(x), x)"),
         ("n_queens", "().__class__"),
         ("complex_arithmetic", "nan"),
+        ("complex_arithmetic", "-5.0 + 2 0.0i"),
+        ("complex_arithmetic", "5.00000000000000000001"),
+        ("bitwise_arithmetic", "0x_a_0"),
+        ("knight_swap", "I think no"),
+        ("prime_factorization", "3 × × 7"),
+        ("prime_factorization", "3 × 7_1"),
+        ("rush_hour", "perhaps F+1 or K+1"),
+        ("tower_of_hanoi", "do not Move disk 1 from Peg 1 to Peg 3"),
+        ("tower_of_hanoi", "Move disk 1 from Peg 1 to Peg 3 or 2"),
         ("gsm_symbolic", "5 or 6"),
         ("gsm_symbolic", "the answer is 5"),
         ("knights_knaves", "Lily is an egoist. I think that Logan is an altruist."),
@@ -93,7 +110,7 @@ def test_forms_are_matched_in_linear_time(name: str) -> None:
 def test_an_answer_much_longer_than_the_gold_one_is_refused() -> None:
     assert objection("gcd", "7 " * 200, "7") == "too long"
     assert objection("gcd", "7", "7") == ""
-    assert objection("rush_hour", "F+1 " * 2000, None) == ""
+    assert objection("rush_hour", "F+1" + " F+1" * 2000, None) == ""
 
 
 @pytest.mark.parametrize(("text", "right"), [("True", True), ("true", True), ("False", False), ("anything", False)])
@@ -106,9 +123,56 @@ def test_numbers_are_compared_exactly() -> None:
     assert not same("2.981", "2.98141124210")
 
 
+@pytest.mark.parametrize(
+    ("text", "gold", "right"),
+    [
+        ("-309", "-309", True),
+        ("1,010", "1010", True),
+        ("-3,09", "-309", False),
+        ("-3_09", "-309", False),
+        ('["-44.3", "5"]', "['-44.3', '5.0']", True),
+        ("[-44.3, 5]", "['-44.3', '5.0']", True),
+        ("['-45.3', '5.0']", "['-44.3', '5.0']", False),
+        ("['5.0', '-44.3']", "['-44.3', '5.0']", False),
+        ("['-44.3', '5.0", "['-44.3', '5.0']", False),
+        ("[[0, 1],\n [1, 0]]", "[[0,1],[1,0]]", True),
+        ("[[0,1,1],[1,0]]", "[[0,1],[1,0]]", False),
+        ("[[0,1],[1,0],[0,0]]", "[[0,1],[1,0]]", False),
+        ("[0,1,1,0]", "[[0,1],[1,0]]", False),
+        ("[[false,1],[1,0]]", "[[0,1],[1,0]]", False),
+        ("3 6.560 \n1.5 2", "3.0 6.56\n1.5 2.0", True),
+        ("3.0 6.58\n1.5 2.0", "3.0 6.56\n1.5 2.0", False),
+        ("3.0 6.56 1.5 2.0", "3.0 6.56\n1.5 2.0", False),
+        ("3.0 6.56 # or 7\n1.5 2.0", "3.0 6.56\n1.5 2.0", False),
+        ("1 - 2", "1 -2", False),
+        ("1.2.3", "1.2 3", False),
+    ],
+)
+def test_lists_and_matrices_are_compared_number_by_number(text: str, gold: str, right: bool) -> None:
+    assert same(text, gold) == right
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "right"),
+    [
+        ("0, -0.04", "-0.04, 0.0", True),
+        ("-0.0400,0.0", "-0.04, 0.0", True),
+        ("-0.04", "-0.04, 0.0", False),
+        ("-0.04, 0.0, 0.0", "-0.04, 0.0", False),
+        ("-0.04, 0.00000000000000000001", "-0.04, 0.0", False),
+        ("nonsense 1,000", "0.0", False),
+        ("1,000", "0.0", False),
+        ("zzz, 0.0", "0.0", False),
+    ],
+)
+def test_a_list_in_any_order(text: str, gold: str, right: bool) -> None:
+    assert same(text, gold, any_order=True) == right
+
+
 def test_no_set_has_two_rules() -> None:
     assert not {*REFUSED} & {*EXACT, *FORMS}
     assert not EXACT & {*FORMS}
+    assert ANY_ORDER <= EXACT
 
 
 def test_without_the_package_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,9 +251,9 @@ def test_only_a_score_of_exactly_one_is_right() -> None:
 
 @needs_gym
 def test_a_scorer_that_raises_has_not_read_the_answer() -> None:
-    task = make("prime_factorization")
-    verdict = task.verify(task.problems("train")[0], answer("[]"))
-    assert (verdict.score, verdict.reason, verdict.detail) == (0.0, "unreadable answer", {"raised": "ValueError"})
+    task = make("boxnet")
+    verdict = task.verify(task.problems("train")[0], answer("[5]"))
+    assert (verdict.score, verdict.reason, verdict.detail) == (0.0, "unreadable answer", {"raised": "AttributeError"})
 
 
 @needs_gym
@@ -209,6 +273,25 @@ def test_an_answer_that_is_code_is_not_run(name: str, tmp_path: object) -> None:
     verdicts = task.verify_all([(problem, code) for problem in task.problems("train")])
     assert [verdict.score for verdict in verdicts] == [0.0] * len(verdicts)
     assert not __import__("pathlib").Path(mark).exists()
+
+
+@needs_gym
+@pytest.mark.parametrize("name", sorted({*EXACT, *FORMS} - {"knight_swap"}))  # Its items take seconds to make.
+def test_the_gold_answers_of_a_set_are_right_and_in_its_form(name: str) -> None:
+    task = make(name, train=2, heldout=3)
+    for problem in task.problems("heldout"):
+        gold = problem.gold["answer"]
+        assert gold is None or (objection(name, gold.strip(), gold) == "" and same(gold.strip(), gold))
+
+
+@needs_gym
+@pytest.mark.parametrize("name", ["chain_sum", "number_sorting", "game_of_life", "pool_matrix", "polynomial_equations"])
+def test_a_number_more_is_wrong_and_the_gold_answer_right(name: str) -> None:
+    task = make(name, train=3, heldout=2)
+    for problem in task.problems("train"):
+        gold = problem.gold["answer"]
+        texts = (gold, f"{gold} 0", f"{gold}, 0", gold.replace("]", ", 0]", 1) + ("" if "]" in gold else "1"))
+        assert [task.verify(problem, answer(text)).score for text in texts] == [1.0, 0.0, 0.0, 0.0]
 
 
 @needs_gym

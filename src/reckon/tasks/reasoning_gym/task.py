@@ -22,7 +22,7 @@ from reckon.sandbox.limits import Limits
 from reckon.sandbox.pool import Outcome, shared_pool
 from reckon.tasks.answer import final_answer
 from reckon.tasks.base import Task, TaskConfig
-from reckon.tasks.reasoning_gym.soundness import EXACT, FORMS, REFUSED, objection, same
+from reckon.tasks.reasoning_gym.soundness import ANY_ORDER, EXACT, FORMS, REFUSED, objection, same
 from reckon.tasks.source import SPLITS, require_split
 
 PACKAGE = "reasoning-gym==0.1.25"
@@ -90,7 +90,8 @@ class ReasoningGymTask(Task):
         for index in range(len(data)):
             item = data[index]
             question, answer = str(item["question"]), item["answer"]
-            if answer is not None and form is not None and not form.fullmatch(str(answer).strip()):
+            text = str(answer).strip()
+            if answer is not None and (not text or (form is not None and not form.fullmatch(text))):
                 continue  # Its gold answer would be refused.
             name = hashlib.blake2b(question.encode(), digest_size=8).hexdigest()
             gold = {"split": split, "index": index, "answer": None if answer is None else str(answer)}
@@ -130,7 +131,7 @@ class ReasoningGymTask(Task):
             if answer is None or (reason := objection(self.config.name, answer, problem.gold["answer"])):
                 verdicts[place] = Verdict(0.0, reason)
             elif self.config.name in EXACT:
-                right = same(answer, problem.gold["answer"])
+                right = same(answer, problem.gold["answer"], self.config.name in ANY_ORDER)
                 verdicts[place] = Verdict(float(right), "correct" if right else "wrong", answer)
             else:
                 item = {"index": problem.gold["index"], "question": problem.question}
