@@ -42,6 +42,7 @@ from reckon.sandbox.jail import LocalSandbox
 from reckon.sandbox.pool import Outcome
 from reckon.sandbox.proof import prove
 from reckon.tasks.code import CodeTask
+from reckon.tasks.code.suite import INSIDE
 from reckon.tasks.math import verify_all
 
 DATA = Path(os.environ.get("RECKON_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -182,7 +183,7 @@ def measure_code(rounds: int) -> dict[str, Any]:
     began = time.perf_counter()
     tiers = range(1, prove().tier + 1)
     proof_s = time.perf_counter() - began
-    boxes = {f"tier{tier}": LocalSandbox(tier) for tier in tiers}
+    boxes = {f"tier{tier}": LocalSandbox(tier, preload=INSIDE) for tier in tiers}
     with mock.patch("reckon.tasks.code.task.open_sandbox", return_value=boxes[f"tier{max(tiers)}"]):
         problems = task.problems("heldout")
     asked = [(problem, task.gold_response(problem) or "") for problem in problems]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -21,6 +23,15 @@ def test_the_sandbox_of_this_machine_is_one_for_the_process() -> None:
     assert first is second
     assert first.tier == prove().tier
     assert first.run(Program("print(1)")).stdout == "1\n"
+
+
+def test_those_who_preload_the_same_share_one(tmp_path: Path) -> None:
+    allowed, path = SandboxConfig(allow_weak=True), tmp_path / "ahead.py"
+    path.write_text("VALUE = 5")
+    first = open_sandbox(allowed, preload=path)
+    assert first is open_sandbox(allowed, preload=path)
+    assert first.run(Program("import ahead; print(ahead.VALUE)")).stdout == "5\n"
+    assert open_sandbox(allowed).run(Program("import ahead")).exit_code == 1
 
 
 def test_below_tier_2_it_is_refused_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:

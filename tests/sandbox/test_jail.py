@@ -278,6 +278,36 @@ def test_a_program_runs_as_in_a_fresh_interpreter(sandbox: LocalSandbox, tmp_pat
     assert ran.denied == ()
 
 
+@pytest.mark.parametrize("name", ["exit", "quit"])
+def test_exit_and_quit_are_there(sandbox: LocalSandbox, name: str) -> None:
+    ran = run(sandbox, f"print('a')\n{name}(3)\nprint('b')")
+    assert (ran.status, ran.exit_code, ran.stdout, ran.stderr) == ("exited", 3, "a\n", "")
+    assert run(sandbox, f"{name}()").exit_code == 0
+    assert run(sandbox, f"print({name})").stdout == f"Use {name}() or Ctrl-D (i.e. EOF) to exit\n"
+
+
+def test_a_module_is_loaded_ahead(sandbox: LocalSandbox, tmp_path: Path) -> None:
+    path = tmp_path / "ahead.py"
+    path.write_text("LIST = [1]")
+    program = Program("import ahead\nahead.LIST.append(2)\nprint(ahead.LIST)", files={"ahead.py": "LIST = [0]"})
+    box = LocalSandbox(sandbox.tier, workers=1, preload=path)
+    with contextlib.closing(box):
+        assert box.run(program).stdout == "[1, 2]\n"
+        path.unlink()
+        # Neither loaded again, nor what the last program made of it.
+        assert box.run(program).stdout == "[1, 2]\n"
+        assert run(box, "import sys; print([p for p in sys.path if 'pytest' in p])").stdout == "[]\n"
+    assert sandbox.run(program).stdout == "[0, 2]\n"
+
+
+def test_a_module_that_is_not_there_starts_nothing(tmp_path: Path) -> None:
+    with (
+        contextlib.closing(LocalSandbox(1, workers=1, preload=tmp_path / "ahead.py")) as box,
+        pytest.raises(ReckonError, match=r"does not start: .*ahead\.py"),
+    ):
+        box.run(Program("pass"))
+
+
 def test_a_signal_to_oneself_ends_a_program(sandbox: LocalSandbox) -> None:
     """Except in a process namespace, whose first process the kernel protects from signals that it does not handle."""
     ran = run(sandbox, "import os, signal; os.kill(os.getpid(), signal.SIGTERM); print('lives')")

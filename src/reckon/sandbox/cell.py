@@ -27,8 +27,8 @@ _GRACE_S = 5.0
 """How long after its last deadline a zygote may still take to answer."""
 
 _BOOT = (
-    "import sys; root, control, setup = sys.argv[1:]; sys.path.append(root); "
-    "from reckon.sandbox.inside.zygote import main; sys.path.remove(root); main(int(control), setup)"
+    "import sys; root, control, setup, preload = sys.argv[1:]; sys.path.append(root); "
+    "from reckon.sandbox.inside.zygote import main; sys.path.remove(root); main(int(control), setup, preload)"
 )
 
 _SIGNS = {
@@ -49,13 +49,17 @@ class Cell:
         usable: false once it is closed or has failed; then every program fails to start.
     """
 
-    def __init__(self, namespaces: bool) -> None:
-        """``namespaces``: in its own. Raises ReckonError, which says why, where it does not start."""
+    def __init__(self, namespaces: bool, preload: Path | None = None) -> None:
+        """``namespaces``: in its own. ``preload``: see :class:`reckon.sandbox.jail.LocalSandbox`.
+
+        Raises ReckonError, which says why, where it does not start.
+        """
         self._scratch = "" if namespaces else tempfile.mkdtemp(prefix="reckon-jail-")
         setup = Setup(namespaces, self._scratch).encode().decode()
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).parents[2])
-        command = [sys.executable, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _BOOT, root, str(theirs.fileno()), setup]
+        options = ["-s", "-S", "-P", "-B", "-X", "utf8", "-c", _BOOT]
+        command = [sys.executable, *options, root, str(theirs.fileno()), setup, str(preload or "")]
         with theirs:
             self._process = subprocess.Popen(
                 command,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -44,11 +45,13 @@ class SandboxConfig(Strict):
 
 
 _lock = threading.Lock()
-_shared: dict[int | None, LocalSandbox] = {}
+_shared: dict[tuple[int | None, Path | None], LocalSandbox] = {}
 
 
-def open_sandbox(config: SandboxConfig) -> Sandbox:
-    """The sandbox a recipe asks for; that on this machine is one for the whole process.
+def open_sandbox(config: SandboxConfig, preload: Path | None = None) -> Sandbox:
+    """The sandbox a recipe asks for; that on this machine is one for the whole process and all who preload the same.
+
+    ``preload``: see :class:`reckon.sandbox.jail.LocalSandbox`; a server does without it.
 
     Raises ConfigError where this machine can only offer a weaker one than tier 2 and that is not allowed.
     """
@@ -64,6 +67,7 @@ def open_sandbox(config: SandboxConfig) -> Sandbox:
             "SandboxFusion server, or, if nothing here is worth protecting, set sandbox.allow_weak: true",
         )
     with _lock:
-        if config.workers not in _shared:
-            _shared[config.workers] = LocalSandbox(workers=config.workers)
-        return _shared[config.workers]
+        key = config.workers, preload
+        if key not in _shared:
+            _shared[key] = LocalSandbox(workers=config.workers, preload=preload)
+        return _shared[key]

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from reckon.core.errors import ConfigError, ReckonError
 from reckon.sandbox.cell import Cell
@@ -22,10 +23,15 @@ class LocalSandbox:
         workers: how many run at a time.
     """
 
-    def __init__(self, tier: int | None = None, workers: int | None = None) -> None:
-        """``tier``: the strongest that proves itself here, if None. Raises ConfigError if that one does not hold here.
+    def __init__(self, tier: int | None = None, workers: int | None = None, preload: Path | None = None) -> None:
+        """Raises ConfigError if the tier does not hold here.
 
-        ``workers``: as many as there are processors, if None.
+        Args:
+            tier: the strongest that proves itself here, if None.
+            workers: as many as there are processors, if None.
+            preload: the file of a trusted module that needs the standard library alone. It is imported once, before
+                any program and outside the bonds, and found by programs that import its name, even if they bring
+                along a file of that name (for sandboxes that preload nothing). All programs can read it.
         """
         proof = prove()
         self.tier = proof.tier if tier is None else tier
@@ -39,6 +45,7 @@ class LocalSandbox:
                 fix=f"Use tier {proof.tier}, or a machine whose kernel allows more",
             )
         self.workers = workers or os.cpu_count() or 1
+        self._preload = preload and preload.absolute()  # a zygote starts elsewhere
         self._cells = set[Cell]()
         self._idle = list[Cell]()
         self._start()
@@ -64,7 +71,7 @@ class LocalSandbox:
         if cell is None:
             if not self._finalizer.alive:
                 raise ReckonError("The sandbox is closed", where="sandbox")
-            cell = Cell("namespaces" in TIERS[self.tier])
+            cell = Cell("namespaces" in TIERS[self.tier], self._preload)
             self._cells.add(cell)
         layers = TIERS[self.tier]
         try:

@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from reckon.core.records import Problem, Verdict
-from reckon.sandbox.config import SandboxConfig
+from reckon.sandbox.config import SandboxConfig, open_sandbox
 from reckon.sandbox.limits import Limits
+from reckon.sandbox.program import Sandbox
 from reckon.tasks.code import CodeTask
-from reckon.tasks.code.functions import read_answers
+from reckon.tasks.code.extract import Code
+from reckon.tasks.code.functions import answering, read_answers
+from reckon.tasks.code.suite import INSIDE
 from tests.tasks.code import attacks
 
 Make = Callable[..., tuple[CodeTask, list[Problem]]]
@@ -27,6 +30,14 @@ def test_a_right_answer(task_of: Make) -> None:
     assert verdict.detail == {"passed": 5, "tests": 5, "passes": "11111"}
     assert verdict.extracted == "def double(x):\n    return 2 * x\n"
     assert 0 < verdict.seconds < 1.5
+
+
+def test_a_sandbox_that_preloads_nothing_runs_the_same_program(sandbox: Sandbox) -> None:
+    program = answering("double", ['[[3], {"dict": []}]'], Code("", "def double(x):\n    return 2 * x"), LIMITS)
+    preloading = open_sandbox(SandboxConfig(), preload=INSIDE)
+    assert sandbox is not preloading
+    assert "0 " in (expected := sandbox.run(program).stdout)
+    assert preloading.run(program).stdout == expected
 
 
 def test_a_body_is_an_answer_too(task_of: Make) -> None:

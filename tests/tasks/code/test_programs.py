@@ -89,6 +89,8 @@ def judged(make: Make, code: str, row: dict[str, Any] = ROW, **settings: Any) ->
         "print(sum(map(int, input().split())))",
         "import sys\na, b = map(int, sys.stdin.buffer.read().split())\nsys.stdout.write(f'{a + b}')",
         "a, b = open(0).read().split()\nprint(int(a) + int(b))\nraise SystemExit",
+        "print(sum(map(int, input().split())))\nexit()",
+        "def main():\n    print(sum(map(int, input().split())))\n    quit()\n\nmain()",
         "import sys\nprint('debug', file=sys.stderr)\nprint(sum(map(int, sys.stdin.readline().split())))",
     ],
 )

@@ -46,7 +46,7 @@ class Counting:
 @pytest.fixture
 def counting(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Counting:
     found = Counting(sandbox)
-    monkeypatch.setattr(module, "open_sandbox", lambda config: found)
+    monkeypatch.setattr(module, "open_sandbox", lambda config, preload: found)
     return found
 
 

@@ -11,6 +11,8 @@ the program itself will read there.
 
 from __future__ import annotations
 
+import _sitebuiltins
+import builtins
 import contextlib
 import gc
 import importlib
@@ -19,6 +21,9 @@ import os
 import signal
 import socket
 import struct
+import sys
+from importlib.machinery import SourceFileLoader
+from types import ModuleType
 from typing import NoReturn
 
 from reckon.sandbox.inside import interpreter, scratch
@@ -34,17 +39,19 @@ USUAL = (
 """Modules that programs import most. (Not threading: what it does after a fork costs more than its import.)"""
 
 
-def main(control: int, setup: str) -> NoReturn:
-    """Serves one caller until it hangs up."""
-    folder, source = Zygote(socket.socket(fileno=control), Setup(**json.loads(setup))).serve()
+def main(control: int, setup: str, preload: str) -> NoReturn:
+    """Serves one caller until it hangs up. ``preload``: the path of a module to import ahead, if not empty."""
+    folder, source = Zygote(socket.socket(fileno=control), Setup(**json.loads(setup)), preload).serve()
+    # Without the site module (-S) there are none.
+    builtins.exit, builtins.quit = (_sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit"))
     interpreter.run(source, folder)
 
 
 class Zygote:
     """Runs one program at a time, each in a child."""
 
-    def __init__(self, control: socket.socket, setup: Setup) -> None:
-        self._control, self._setup = control, setup
+    def __init__(self, control: socket.socket, setup: Setup, preload: str) -> None:
+        self._control, self._setup, self._preload = control, setup, preload
 
     def serve(self) -> tuple[str, bytes]:
         """Answers the caller. Returns in a child only, bound, with its folder and its program."""
@@ -69,6 +76,8 @@ class Zygote:
         os.umask(0o022)
         for name in USUAL.split():
             importlib.import_module(name)
+        if self._preload:
+            _import_file(self._preload)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")  # if memory runs out, it is to be the programs that go
         self._bonds = Bonds(self._setup)
@@ -129,6 +138,13 @@ class Zygote:
             held.detach()
         os.closerange(3, OPEN_FILES)
         return self._bonds.folder, source
+
+
+def _import_file(path: str) -> None:
+    """Imports a module by the name of its file. Its folder is not searched for others."""
+    module = ModuleType(os.path.splitext(os.path.basename(path))[0])
+    sys.modules[module.__name__] = module
+    SourceFileLoader(module.__name__, path).exec_module(module)
 
 
 def _receive() -> bytes:

@@ -16,7 +16,7 @@ from reckon.sandbox.program import Program, Ran
 from reckon.tasks.code.extract import Code
 from reckon.tasks.code.inside import TOO_LONG
 from reckon.tasks.code.judging import ENDED, Judged, Reason, Steps, crashed, last_line
-from reckon.tasks.code.suite import INSIDE, Suite, room_for_answers, tests_found
+from reckon.tasks.code.suite import INSIDE_FILE, Suite, room_for_answers, tests_found
 
 _SYNTAX = ("SyntaxError", "IndentationError", "TabError")
 
@@ -54,9 +54,9 @@ def answering(entry_point: str, asked: Sequence[str], code: Code, limits: Limits
     """The program that makes the calls, one by one, and prints the answers."""
     room = room_for_answers(len(asked), limits)
     return Program(
-        source=f"{INSIDE}\n\nanswer()\n",
+        source="from inside import answer\n\nanswer()\n",
         stdin=json.dumps({"entry": entry_point, "calls": list(asked), "room": room}),
-        files={"prelude.py": code.prelude, "solution.py": code.solution},
+        files={**INSIDE_FILE, "prelude.py": code.prelude, "solution.py": code.solution},
         limits=limits,
     )
 

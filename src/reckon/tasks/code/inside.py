@@ -1,4 +1,4 @@
-"""What runs inside the jail: the text of this file, followed by a call of :func:`answer` or of :func:`check`.
+"""What runs inside the jail: programs that import this file and call :func:`answer` or :func:`check`.
 
 The candidate's program (:func:`answer`) holds the candidate's code and the arguments that it is called with; no test
 and no expected value. It prints what the code returned, as JSON. The checker's program (:func:`check`) holds the tests

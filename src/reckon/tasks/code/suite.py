@@ -14,8 +14,9 @@ from reckon.sandbox.program import Program, Ran
 from reckon.tasks.code.gold import FunctionGold
 from reckon.tasks.code.judging import Judged, Steps, crashed, last_line
 
-INSIDE = Path(__file__).with_name("inside.py").read_text(encoding="utf-8")
-"""The text of :mod:`reckon.tasks.code.inside`."""
+INSIDE = Path(__file__).with_name("inside.py")
+"""The file of :mod:`reckon.tasks.code.inside`, which programs bring along; a sandbox may have it preloaded."""
+INSIDE_FILE = {INSIDE.name: INSIDE.read_text(encoding="utf-8")}
 
 _CHECK_OUTPUT_KB = 16 * 1024
 _CHARACTERS_PER_CALL = 128
@@ -141,9 +142,9 @@ def _has_assert(node: ast.AST) -> bool:
 def _checker(gold: FunctionGold, source: str, recorded: Any, limits: Limits) -> Program:
     room = 1024 * limits.output_kb
     return Program(
-        source=f"{INSIDE}\n\ncheck()\n",
+        source="from inside import check\n\ncheck()\n",
         stdin=json.dumps({"entry": gold.entry_point, "recorded": recorded, "room": room}),
-        files={"reference.py": gold.prompt + gold.reference, "tests.py": source},
+        files={**INSIDE_FILE, "reference.py": gold.prompt + gold.reference, "tests.py": source},
         limits=limits.model_copy(update={"output_kb": _CHECK_OUTPUT_KB}),
     )
 

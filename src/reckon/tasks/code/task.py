@@ -23,7 +23,7 @@ from reckon.tasks.code.judging import Judged, Steps, run_rounds
 from reckon.tasks.code.programs import judge_program
 from reckon.tasks.code.rows import read_problems
 from reckon.tasks.code.signs import signs
-from reckon.tasks.code.suite import Suite, record
+from reckon.tasks.code.suite import INSIDE, Suite, record
 from reckon.tasks.generate import held_out
 from reckon.tasks.source import require_split
 
@@ -85,7 +85,7 @@ class CodeTask(Task):
         Raises ConfigError where there is no sandbox fit to run answers in, which is better known now than later.
         """
         require_split(split)
-        open_sandbox(self.config.sandbox)
+        open_sandbox(self.config.sandbox, preload=INSIDE)
         config: CodeTask.Config = self.config
         if split == "heldout" and config.heldout_path is not None:
             found = read_problems(Path(config.heldout_path))
@@ -105,7 +105,7 @@ class CodeTask(Task):
     def verify_all(self, asked: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """The verdicts. The programs of all answers are run side by side; a problem's tests are recorded once."""
         read = [_read(problem, response) for problem, response in asked]
-        sandbox = open_sandbox(self.config.sandbox)
+        sandbox = open_sandbox(self.config.sandbox, preload=INSIDE)
         suites = self._suites_of([one[0] for one in read if not isinstance(one, Judged)], sandbox)
         judged = run_rounds(sandbox, [self._judge(one, suites) for one in read])
         return [self._verdict(*pair) for pair in zip(read, judged, strict=True)]
