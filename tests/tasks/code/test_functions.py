@@ -33,7 +33,8 @@ def test_a_right_answer(task_of: Make) -> None:
 
 
 def test_a_sandbox_that_preloads_nothing_runs_the_same_program(sandbox: Sandbox) -> None:
-    program = answering("double", ['[[3], {"dict": []}]'], Code("", "def double(x):\n    return 2 * x"), LIMITS)
+    code = Code("", "def double(x):\n    return 2 * x")
+    program = answering("double", ['[[3], {"dict": []}]'], code, Limits(timeout_s=20))
     preloading = open_sandbox(SandboxConfig(), preload=INSIDE)
     assert sandbox is not preloading
     assert "0 " in (expected := sandbox.run(program).stdout)
