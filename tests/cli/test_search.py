@@ -151,4 +151,4 @@ def test_searches_are_named_by_what_tells_them_apart(beam: tuple[Path, dict[str,
     narrow = tmp_path / "narrow"
     found(reckon(*options(narrow), "--set", "search.width=2", "--json"))
     row = found(reckon("--replay", beam[0], "--replay", narrow, "--json"))
-    assert list(row["methods"]) == ["beam, oracle", "beam, oracle, width 2"]
+    assert list(row["methods"]) == ["beam, oracle, width 4", "beam, oracle, width 2"]

@@ -68,13 +68,10 @@ class SearchSettings(Strict):
         return ", ".join([self.search["kind"], *scorer])
 
     @property
-    def label(self) -> str:
-        """The same with what the method does not leave at its default."""
-        from reckon.search.methods import METHODS
-
-        default = METHODS[self.search["kind"]]().model_dump(mode="json")
-        own = [f"{key} {value}" for key, value in self.search.items() if key != "kind" and value != default[key]]
-        return ", ".join([self.name, *own])
+    def choices(self) -> dict[str, Any]:
+        """What else tells two searches apart that are not runs of one: all but model, seed and budget."""
+        sampling = {"template", "temperature", "top_p", "max_new_tokens", "stop", "split"}
+        return {**self.search, **self.steps, **self.model_dump(include=sampling)}
 
 
 def command(
@@ -278,9 +275,9 @@ def _compare(folders: list[Path], out: Path | None) -> dict[str, Any]:
 
 
 def _read(folders: list[Path]) -> list[Searched]:
-    """The searches in these folders, those of the same method, settings and budget together.
+    """The searches in these folders, those that differ in model and seed alone together.
 
-    They are named after their method and scorer alone where that tells them apart.
+    They are named after method and scorer, and what they differ in from others of the same name.
     """
     from reckon.report.search_curves import Searched
     from reckon.search.methods import build_method
@@ -289,14 +286,13 @@ def _read(folders: list[Path]) -> list[Searched]:
     settings = {folder: _read_settings(folder) for folder in folders}
     groups: dict[tuple[str, int], list[Path]] = {}
     for folder, found in settings.items():
-        groups.setdefault((found.label, found.budget), []).append(folder)
-    searches = []
-    for (label, _), own in groups.items():
-        first = settings[own[0]]
-        alone = len({other.label for other in settings.values() if other.name == first.name}) == 1
-        trees = [read_trees(folder / TREES) for folder in own]
-        searches.append(Searched(first.name if alone else label, build_method(first.search), trees))
-    return searches
+        others = [other.choices for other in settings.values() if other.name == found.name]
+        own = [f"{key} {value}" for key, value in found.choices.items() if any(one[key] != value for one in others)]
+        groups.setdefault((", ".join([found.name, *own]), found.budget), []).append(folder)
+    return [
+        Searched(label, build_method(settings[runs[0]].search), [read_trees(folder / TREES) for folder in runs])
+        for (label, _), runs in groups.items()
+    ]
 
 
 def _report(found: dict[str, Any], as_json: bool, following: str | None) -> None:

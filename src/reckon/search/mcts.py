@@ -31,7 +31,8 @@ class Mcts(Method):
         width: next steps sampled at an expansion; duplicates among them count as one.
         widening: how long a step makes do with the next steps it has.
         rule: ``uct`` or ``puct``, whose prior is the steps' likelihood, exp(mean log-prob), normalised over siblings.
-        exploration: c of the rule; None: sqrt(2) for UCT, 1.25 for PUCT.
+        exploration: c of the rule; None: 0.3 for UCT, 1.25 for PUCT. UCB1's sqrt(2) suits playouts that end in 0 or 1;
+            scores of siblings lie closer together, and so much exploration then hardly looks at them.
         first_play: PUCT's value of a step that was not reached yet. UCT reaches those first.
     """
 
@@ -58,7 +59,7 @@ class Mcts(Method):
 
     def _worth(self, place: Place, child: Place) -> float:
         if self.rule == "uct":
-            c = math.sqrt(2) if self.exploration is None else self.exploration
+            c = 0.3 if self.exploration is None else self.exploration
             return uct(child.mean, place.visits, child.visits, c)
         c = 1.25 if self.exploration is None else self.exploration
         mean = child.mean if child.visits else self.first_play
