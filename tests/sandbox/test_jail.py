@@ -417,13 +417,16 @@ def test_many_threads_share_a_sandbox(sandbox: LocalSandbox) -> None:
     assert found == {i: f"{i}\n" for i in range(20)}
 
 
-def test_a_lost_worker_is_replaced(sandbox: LocalSandbox) -> None:
-    run(sandbox, "pass")
-    for pid in descendants(os.getpid()):
-        if "reckon.sandbox.inside" in Path(f"/proc/{pid}/cmdline").read_text():
+def test_lost_workers_are_replaced() -> None:
+    """However many have gone at once."""
+    before = descendants(os.getpid())
+    with contextlib.closing(LocalSandbox(workers=3)) as box:
+        box.run_all([Program("import time; time.sleep(1)")] * 3)
+        for pid in descendants(os.getpid()) - before:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    assert run(sandbox, "print('again')").stdout == "again\n"
+        assert run(box, "print('again')").stdout == "again\n"
+        assert [ran.stdout for ran in box.run_all([Program("print('all')")] * 3)] == ["all\n"] * 3
 
 
 def test_hundreds_of_kills_leave_no_descriptors_or_processes() -> None:

@@ -59,20 +59,23 @@ class LocalSandbox:
     def run(self, program: Program) -> Ran:
         """Runs a program to its end, whatever it does; waits for a free place first.
 
-        What fails to start is tried once more, elsewhere: that is the machine's failure, never the program's.
+        What fails to start is tried once more, in a new cell: that is the machine's failure, never the program's, and
+        what ended one idle cell (memory that ran out, say) may have ended the others.
         """
         with self._places:
-            ran = self._run(program)
-            return self._run(program) if ran.status == "failed to start" else ran
+            with self._lock:
+                idle = self._idle.pop() if self._idle else None
+            ran = self._run(program, idle or self._opened())
+            return self._run(program, self._opened()) if ran.status == "failed to start" else ran
 
-    def _run(self, program: Program) -> Ran:
-        with self._lock:
-            cell = self._idle.pop() if self._idle else None
-        if cell is None:
-            if not self._finalizer.alive:
-                raise ReckonError("The sandbox is closed", where="sandbox")
-            cell = Cell("namespaces" in TIERS[self.tier], self._preload)
-            self._cells.add(cell)
+    def _opened(self) -> Cell:
+        if not self._finalizer.alive:
+            raise ReckonError("The sandbox is closed", where="sandbox")
+        cell = Cell("namespaces" in TIERS[self.tier], self._preload)
+        self._cells.add(cell)
+        return cell
+
+    def _run(self, program: Program, cell: Cell) -> Ran:
         layers = TIERS[self.tier]
         try:
             ran = cell.run(program, landlock="landlock" in layers, seccomp="seccomp" in layers)
