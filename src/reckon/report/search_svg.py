@@ -9,9 +9,9 @@ from typing import Any
 
 from reckon.report.svg import document, line, text
 
-WIDTH, HEIGHT = 200, 112
-COLUMN, ROW = 256, 186
-NAME = 28
+WIDTH, HEIGHT = 240, 126
+COLUMN, ROW = 296, 200
+NAME = 30
 """Characters of a label that there is room for."""
 
 Point = tuple[float, float]
