@@ -10,8 +10,9 @@ own, so nothing is remembered from the one before: ``cold_s`` is from its start 
 items once (the rate that is compared) and, of ours, once more (``again``).
 
 Code: HumanEval's solutions, judged by ``CodeTask.verify_all`` at each tier of the jail, beside a fresh interpreter for
-each that runs solution and tests as one (``fresh``; ``fresh_lean`` starts with the standard library alone). The first
-round of a tier records the tests and starts the jail: that is ``cold_s``, and not compared.
+each that runs solution and tests as one (``fresh``; ``fresh_lean`` starts with the standard library alone), which is no
+jail at all, and beside a jail of the strongest tier that is set up for each (``fresh_jail``). The first round of a tier
+records the tests and starts the jail: that is ``cold_s``, and not compared.
 
 Peers take turns, so that a slow minute of the machine meets all; medians are compared. Pool, jail and fresh
 interpreters use as many processes at a time as there are processors; ``exact`` and ``plain`` one. The last line printed
@@ -31,6 +32,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
 from datetime import date
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -40,6 +42,7 @@ from unittest import mock
 
 from reckon.sandbox.jail import LocalSandbox
 from reckon.sandbox.pool import Outcome
+from reckon.sandbox.program import Program, Ran, Sandbox
 from reckon.sandbox.proof import prove
 from reckon.tasks.code import CodeTask
 from reckon.tasks.code.suite import INSIDE
@@ -176,6 +179,24 @@ def fresh_code(row: Mapping[str, str], *options: str) -> bool:
     return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
 
 
+class FreshJails:
+    """A sandbox that sets up a jail for each program and takes it down behind it."""
+
+    def __init__(self, tier: int) -> None:
+        self.tier = tier
+
+    def run(self, program: Program) -> Ran:
+        with closing(LocalSandbox(self.tier, workers=1, preload=INSIDE)) as box:
+            return box.run(program)
+
+    def run_all(self, programs: Sequence[Program]) -> list[Ran]:
+        with ThreadPoolExecutor(WORKERS) as threads:
+            return list(threads.map(self.run, programs))
+
+    def close(self) -> None:
+        pass
+
+
 def measure_code(rounds: int) -> dict[str, Any]:
     """Every tier's rate and that of fresh interpreters. Raises Missing."""
     found = rows("humaneval/test.jsonl")
@@ -183,12 +204,13 @@ def measure_code(rounds: int) -> dict[str, Any]:
     began = time.perf_counter()
     tiers = range(1, prove().tier + 1)
     proof_s = time.perf_counter() - began
-    boxes = {f"tier{tier}": LocalSandbox(tier, preload=INSIDE) for tier in tiers}
+    boxes: dict[str, Sandbox] = {f"tier{tier}": LocalSandbox(tier, preload=INSIDE) for tier in tiers}
+    boxes["fresh_jail"] = FreshJails(max(tiers))
     with mock.patch("reckon.tasks.code.task.open_sandbox", return_value=boxes[f"tier{max(tiers)}"]):
         problems = task.problems("heldout")
     asked = [(problem, task.gold_response(problem) or "") for problem in problems]
 
-    def judge(box: LocalSandbox, task: CodeTask) -> float:
+    def judge(box: Sandbox, task: CodeTask) -> float:
         with mock.patch("reckon.tasks.code.task.open_sandbox", return_value=box):
             return _rate_right(lambda: [verdict.score == 1 for verdict in task.verify_all(asked)])
 
@@ -237,7 +259,9 @@ def ratios(math: Mapping[str, Any] | None, code: Mapping[str, Any] | None) -> di
         found["math_symbolic_vs_subprocess"] = rate["ours_symbolic"] / rate["fresh"]
     if code:
         rate = {peer: one["median"] for peer, one in code["verdicts_per_s"].items()}
-        found |= {f"code_{tier}_vs_subprocess": rate[tier] / rate["fresh"] for tier in rate if tier.startswith("tier")}
+        tiers = sorted(peer for peer in rate if peer.startswith("tier"))
+        found |= {f"code_{tier}_vs_subprocess": rate[tier] / rate["fresh"] for tier in tiers}
+        found["code_vs_fresh_jail"] = rate[tiers[-1]] / rate["fresh_jail"]
     return found
 
 

@@ -32,7 +32,8 @@ def test_ratios_are_of_medians_and_above_one_where_ours_is_faster() -> None:
         "fresh": 2.0,
     }
     math = {"verdicts_per_s": {peer: {"rate": _median(rate), "cold_s": _median(1.0)} for peer, rate in rates.items()}}
-    code = {"verdicts_per_s": {"fresh": _median(60.0), "tier1": _median(90.0), "tier3": _median(30.0)}}
+    code_rates = {"fresh": 60.0, "tier1": 90.0, "tier3": 30.0, "fresh_jail": 10.0}
+    code = {"verdicts_per_s": {peer: _median(rate) for peer, rate in code_rates.items()}}
     assert ratios(math, code) == {
         "math_vs_plain": 10.0,
         "math_vs_subprocess": 200.0,
@@ -40,6 +41,7 @@ def test_ratios_are_of_medians_and_above_one_where_ours_is_faster() -> None:
         "math_symbolic_vs_subprocess": 25.0,
         "code_tier1_vs_subprocess": 1.5,
         "code_tier3_vs_subprocess": 0.5,
+        "code_vs_fresh_jail": 3.0,
     }
     assert ratios(None, None) == {}
 

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from reckon.core.errors import ConfigError, ReckonError
@@ -30,8 +31,8 @@ class LocalSandbox:
             tier: the strongest that proves itself here, if None.
             workers: as many as there are processors, if None.
             preload: the file of a trusted module that needs the standard library alone. It is imported once, before
-                any program and outside the bonds, and found by programs that import its name, even if they bring
-                along a file of that name (for sandboxes that preload nothing). All programs can read it.
+                any program and outside the bonds, and found by programs that import its name. A file of that name that
+                they bring along, for sandboxes that preload nothing, is left out. All programs can read the module.
         """
         proof = prove()
         self.tier = proof.tier if tier is None else tier
@@ -76,6 +77,9 @@ class LocalSandbox:
         return cell
 
     def _run(self, program: Program, cell: Cell) -> Ran:
+        if self._preload and self._preload.name in program.files:
+            others = {path: text for path, text in program.files.items() if path != self._preload.name}
+            program = replace(program, files=others)
         layers = TIERS[self.tier]
         try:
             ran = cell.run(program, landlock="landlock" in layers, seccomp="seccomp" in layers)

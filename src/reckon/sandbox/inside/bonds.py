@@ -74,8 +74,8 @@ class Bonds:
         """Empties the folder of what the last program left."""
         scratch.empty(self._open)
 
-    def lock_down(self, job: Job) -> int | None:
-        """Binds this child. Returns the descriptor of its filter's questions, if it has one."""
+    def tie(self) -> None:
+        """Makes this child nobody, who ends with its parent. What can be done before its job is known."""
         os.setsid()
         if self._nobody:
             kernel.become(NOBODY, NOBODY)
@@ -83,6 +83,9 @@ class Bonds:
             kernel.keep_capability(self._keep)
             kernel.die_with_parent()
             kernel.no_new_privileges()
+
+    def lock_down(self, job: Job) -> int | None:
+        """Binds this child. Returns the descriptor of its filter's questions, if it has one."""
         if sys.platform == "linux":  # elsewhere the system refuses to
             _limit(resource.RLIMIT_AS, job.memory_mb << 20)
         # A backstop, should nobody be left to keep the time.

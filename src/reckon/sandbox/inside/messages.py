@@ -29,7 +29,7 @@ class Setup(_Line):
 
 @dataclass(frozen=True)
 class Job(_Line):
-    """What a zygote is told of one program; the program itself it never sees."""
+    """What a waiting child is told of its program, and tells its zygote, which never sees the program itself."""
 
     landlock: bool
     seccomp: bool

@@ -12,7 +12,7 @@ import time
 from reckon.sandbox.inside import scratch
 from reckon.sandbox.inside.bonds import DISK_MB
 from reckon.sandbox.inside.filter import Questions
-from reckon.sandbox.inside.messages import Job, Report
+from reckon.sandbox.inside.messages import Job, Report, decoded
 
 SETUP_S = 10.0
 """How long a child may take to bind itself and receive its program. The machine's time, not the program's."""
@@ -27,37 +27,34 @@ READY = b"ready"
 
 
 class Watch:
-    """Waits for a child to begin, to end or to deserve its end, and answers its filter meanwhile.
+    """Waits for a child to get a job, to begin, to end or to deserve its end, and answers its filter meanwhile.
 
     Args:
         child: the leader of a session of its own.
-        job: its limits.
-        status: on which the child says :data:`READY`, with the descriptor of its filter's questions if it has one,
-            or what went wrong.
-        control: the caller; whatever it says is a word to stop.
+        status: on which the child says first its job, then :data:`READY`, with the descriptor of its filter's
+            questions if it has one; or what went wrong.
+        control: the caller; whatever it says to a child that has a job is a word to stop.
         woken: readable after a signal that a child has ended.
         folder: to be measured, if any.
     """
 
-    def __init__(
-        self, child: int, job: Job, status: socket.socket, control: socket.socket, woken: int, folder: str
-    ) -> None:
-        self._child, self._job, self._folder = child, job, folder
+    def __init__(self, child: int, status: socket.socket, control: socket.socket, woken: int, folder: str) -> None:
+        self._child, self._folder = child, folder
         self._status, self._control, self._woken = status, control, woken
+        self._job: Job | None = None
         self._questions: Questions | None = None
-        self._said = b""
+        self._failure = ""
         self._end = ""
         self._started: float | None = None
-        self._deadline = time.monotonic() + SETUP_S
+        self._deadline = self._measuring = _NEVER
         self._disk = False
-        self._measuring = time.monotonic() + _TICK_S if folder else _NEVER
         self._code = 0
         self._poll = select.poll()
-        for fd in (status.fileno(), control.fileno(), woken):
+        for fd in (status.fileno(), woken):
             self._poll.register(fd, select.POLLIN)
 
-    def watch(self) -> Report:
-        """Returns when the child is gone."""
+    def watch(self) -> Report | None:
+        """Returns when the child is gone; None if it has seen that there will be no job."""
         self._status.setblocking(False)
         while not self._ended():
             for fd, event in self._poll.poll(self._patience() * 1000):
@@ -82,7 +79,8 @@ class Watch:
                     self._disk = True
                     self._kill("killed")
         self._listen()
-        return self._report()
+        nothing_said = self._job is None and not self._failure
+        return None if nothing_said and self._code == 0 else self._report()
 
     def _patience(self) -> float:
         """Seconds until something is due."""
@@ -94,13 +92,18 @@ class Watch:
         with contextlib.suppress(BlockingIOError):
             while True:
                 said, fds, _, _ = socket.recv_fds(self._status, 4096, 1)
-                for fd in fds:
-                    self._questions = Questions(fd, THREADS)
-                    self._poll.register(fd, select.POLLIN)
-                self._said += said
-                if self._said == READY:
-                    self._started = time.monotonic()
-                    self._deadline = self._started + self._job.timeout_s
+                now = time.monotonic()
+                if said == READY and self._job:
+                    self._started, self._deadline = now, now + self._job.timeout_s
+                    for fd in fds:
+                        self._questions = Questions(fd, THREADS)
+                        self._poll.register(fd, select.POLLIN)
+                elif self._job is None and said.startswith(b"{"):
+                    self._job, self._deadline = Job(**decoded(said)), now + SETUP_S
+                    self._measuring = now + _TICK_S if self._folder else _NEVER
+                    self._poll.register(self._control.fileno(), select.POLLIN)
+                else:
+                    self._failure = said.decode(errors="replace")
 
     def _kill(self, reason: str) -> None:
         self._end = self._end or reason
@@ -126,7 +129,7 @@ class Watch:
         if self._questions:
             self._questions.close()
         if self._started is None and self._end != "stopped":
-            detail = self._said.decode(errors="replace") or f"ended with {self._code} before its program began"
+            detail = self._failure or f"ended with {self._code} before its program began"
             return Report("failed to start", detail=detail)
         ended_itself = "killed" if self._code < 0 else "exited"
         end = self._end if self._end and self._code == -signal.SIGKILL else ended_itself

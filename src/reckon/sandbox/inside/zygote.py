@@ -1,9 +1,10 @@
 """The process that untrusted programs are forked from: an interpreter with the usual modules already imported.
 
-It holds no program: sources, inputs and outputs go from the caller's pipes to the child, past it, so that every child
-starts from the same memory and finds nothing of the others in it. It talks with its caller over one socket: for each
-program a line of JSON with three descriptors, the child's standard streams, and a line of JSON back. Standard library
-only.
+It holds no program and reads none: of what its caller sends, the job and the program's standard streams go to a child
+that waits for them, forked ahead while nobody waits for it. So every child starts from the same memory and finds
+nothing of the others in it. The caller's socket is read by whoever is to act: by the child for a job, a line of JSON
+with three descriptors; once the child has it, by the zygote, for a word to stop. The zygote answers with a line of
+JSON. Standard library only.
 
 The child binds itself before it reads the first byte of its program, which comes on its standard input before what
 the program itself will read there.
@@ -57,20 +58,17 @@ class Zygote:
         """Answers the caller. Returns in a child only, bound, with its folder and its program."""
         try:
             self._prepare()
+            self._say(Report("ready"))
+            while child := self._bonds.fork():
+                measured = "" if self._setup.namespaces else self._bonds.folder
+                report = Watch(child, self._status, self._control, self._woken, measured).watch()
+                if report is None:
+                    self._leave()
+                self._say(report)
+                self._bonds.clear()  # which may take long, and before which no other program begins
         except OSError as error:
             self._leave(str(error))
-        self._say(Report("ready"))
-        while True:
-            message, fds = b"", list[int]()
-            with contextlib.suppress(ConnectionError):
-                message, fds, _, _ = socket.recv_fds(self._control, 4096, 3)
-            if not message:
-                self._leave()
-            if not fds:
-                continue  # word to stop a program that had just ended
-            begun = self._run(Job(**decoded(message.splitlines()[-1])), fds)
-            if begun is not None:
-                return begun
+        return self._begin()
 
     def _prepare(self) -> None:
         os.umask(0o022)
@@ -81,7 +79,8 @@ class Zygote:
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")  # if memory runs out, it is to be the programs that go
         self._bonds = Bonds(self._setup)
-        self._status, self._speaker = socket.socketpair()  # children speak there until their programs begin
+        # Children speak there until their programs begin, each message one datagram.
+        self._status, self._speaker = socket.socketpair(type=socket.SOCK_DGRAM)
         self._woken, wake = os.pipe()
         for fd in (self._woken, wake):
             os.set_blocking(fd, False)
@@ -103,26 +102,14 @@ class Zygote:
             scratch.remove(self._setup.scratch)
         os._exit(bool(failure))
 
-    def _run(self, job: Job, streams: list[int]) -> tuple[str, bytes] | None:
-        """Forks a child and watches it to its end: then None. Not None in the child."""
-        try:
-            child = self._bonds.fork()
-            if child == 0:
-                return self._begin(job, streams)
-            for fd in streams:
-                os.close(fd)
-            measured = "" if self._setup.namespaces else self._bonds.folder
-            self._say(Watch(child, job, self._status, self._control, self._woken, measured).watch())
-            self._bonds.clear()  # which may take long, and before which no other program begins
-        except OSError as error:
-            self._leave(str(error))
-        return None
-
-    def _begin(self, job: Job, streams: list[int]) -> tuple[str, bytes]:
+    def _begin(self) -> tuple[str, bytes]:
         """What the child does before its program begins. In the end it has the program's streams and nothing else."""
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._bonds.tie()
+            job, streams = self._await_job()
+            self._speaker.sendall(job.encode())
             for target, fd in enumerate(streams):
                 os.dup2(fd, target)
             questions = self._bonds.lock_down(job)
@@ -138,6 +125,17 @@ class Zygote:
             held.detach()
         os.closerange(3, OPEN_FILES)
         return self._bonds.folder, source
+
+    def _await_job(self) -> tuple[Job, list[int]]:
+        """The next job of the caller, with its streams. If there will be none, the process ends."""
+        while True:
+            message, fds = b"", list[int]()
+            with contextlib.suppress(ConnectionError):
+                message, fds, _, _ = socket.recv_fds(self._control, 4096, 3)
+            if not message:
+                os._exit(0)
+            if fds:  # else it is word to stop a program that had just ended
+                return Job(**decoded(message.splitlines()[-1])), fds
 
 
 def _import_file(path: str) -> None:
