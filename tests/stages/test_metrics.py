@@ -50,6 +50,15 @@ def test_means_are_over_what_could_be_judged_or_sampled() -> None:
     assert (row["sequences"], row["generated_tokens"], row["filtered"]) == (4, 16, 0.0)
 
 
+def test_where_nothing_is_judged_right_or_wrong_there_is_no_accuracy() -> None:
+    labelled = replace(rollout("c", 1.0), verdict=None)
+    row = rollout_metrics([labelled])
+    assert row["reward"] == 2.0
+    named = ("accuracy", "tokens_right", "tokens_wrong", "solved_all", "solved_none")
+    assert {row[name] for name in named} == {None}
+    assert rollout_metrics([labelled, *STEP])["accuracy"] == rollout_metrics(STEP)["accuracy"]
+
+
 def test_reasons_are_counted_and_a_flood_of_them_is_not() -> None:
     verdicts = [Verdict(0.0, "wrong")] * 3 + [Verdict(1.0, "correct")] * 2 + [Verdict(None, "timed out")]
     rows = [replace(rollout("a", 0.0), verdict=verdict) for verdict in verdicts]

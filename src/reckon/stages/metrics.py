@@ -24,22 +24,26 @@ def rollout_metrics(rollouts: Sequence[Rollout], dropped: Sequence[Rollout] = ()
     Statistics are over the policy's own samples, dropped ones too; ``sequences`` and ``generated_tokens`` count
     everything generated. ``filtered`` is the share of prompts whose samples were dropped. ``entropy`` is the mean of
     -logp of the sampled tokens, an unbiased estimate of the policy's entropy in nats per token, also where a reward is
-    absent. ``spread`` is the mean over groups of each reward part's standard deviation: where accuracy has none, other
-    parts teach alone. ``reasons`` counts what the verdicts say, the most frequent first.
+    absent. ``accuracy`` is of samples with a verdict; None if there are none. ``spread`` is the mean over groups of
+    each reward part's standard deviation: where accuracy has none, other parts teach alone. ``reasons`` counts what the
+    verdicts say, the most frequent first.
     """
     sampled = [rollout for rollout in (*rollouts, *dropped) if rollout.role == "policy"]
     judged = [rollout for rollout in sampled if rollout.reward is not None]
+    marked = [(rollout, score) for rollout in judged if (score := _score(rollout)) is not None]
     groups: dict[str, list[Rollout]] = {}
     for rollout in judged:
         groups.setdefault(rollout.problem.id, []).append(rollout)
-    scores = [[_score(rollout) for rollout in group] for group in groups.values()]
+    scores: dict[str, list[float]] = {}
+    for rollout, score in marked:
+        scores.setdefault(rollout.problem.id, []).append(score)
     spreads = [group_spread([rollout.parts for rollout in group]) for group in groups.values()]
     names = dict.fromkeys(name for rollout in judged for name in rollout.parts)
     unused = {rollout.problem.id for rollout in dropped}
     kinds = dict.fromkeys(rollout.task for rollout in judged)
     return {
         "reward": _mean(rollout.reward for rollout in judged),
-        "accuracy": _mean(map(_score, judged)),
+        "accuracy": _mean(score for _, score in marked),
         "parts": {name: _mean(r.parts[name] for r in judged if name in r.parts) for name in names},
         "tasks": {
             kind: {
@@ -51,12 +55,12 @@ def rollout_metrics(rollouts: Sequence[Rollout], dropped: Sequence[Rollout] = ()
         },
         "spread": {name: _mean(spread.get(name) for spread in spreads) for name in names},
         "tokens": _mean(len(r.response_ids) for r in sampled),
-        "tokens_right": _mean(len(r.response_ids) for r in judged if _score(r) >= 1),
-        "tokens_wrong": _mean(len(r.response_ids) for r in judged if _score(r) < 1),
+        "tokens_right": _mean(len(r.response_ids) for r, score in marked if score >= 1),
+        "tokens_wrong": _mean(len(r.response_ids) for r, score in marked if score < 1),
         "truncated": _mean(r.finish == "length" for r in sampled),
         "reflections": _mean(sum(reflections(r.response).values()) for r in sampled),
-        "solved_all": _mean(min(group) >= 1 for group in scores),
-        "solved_none": _mean(max(group) < 1 for group in scores),
+        "solved_all": _mean(min(group) >= 1 for group in scores.values()),
+        "solved_none": _mean(max(group) < 1 for group in scores.values()),
         "absent": len(sampled) - len(judged),
         "reasons": _reasons(sampled),
         "filtered": _mean(name in unused for name in dict.fromkeys(rollout.problem.id for rollout in sampled)),
@@ -100,8 +104,9 @@ def _reasons(rollouts: Sequence[Rollout]) -> dict[str, int]:
     return found | ({"others": others} if others else {})
 
 
-def _score(rollout: Rollout) -> float:
-    return (rollout.verdict.score or 0.0) if rollout.verdict else 0.0
+def _score(rollout: Rollout) -> float | None:
+    """None where nothing is right or wrong: labelled data, and tasks that only a reward model judges."""
+    return rollout.verdict.score if rollout.verdict else None
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
