@@ -49,6 +49,16 @@ def test_the_difference_is_taken_by_problem(tmp_path: Path) -> None:
     assert f"one of {row['difference']['detectable']:.3f} would be found" in text
 
 
+def test_problems_of_one_alone_are_left_out_and_counted(tmp_path: Path) -> None:
+    short = table(tmp_path / "short.jsonl", [[True], [False]])
+    long = table(tmp_path / "long.jsonl", [[True], [False], [True], [True], [True]])
+    row = json.loads(compare(short, long, "--json").stdout)
+    assert (row["difference"]["problems"], row["unpaired"], row["difference"]["value"]) == (2, 3, 0.0)
+    text = compare(short, long).stdout
+    assert "Not compared: 3 problems that only one of the two has judged" in text
+    assert "would be found" not in text, "without any spread nobody knows what would be"
+
+
 def test_samples_without_verdicts_are_judged_if_a_task_is_named(tmp_path: Path) -> None:
     bare = table(tmp_path / "bare.jsonl", [[True], [False]], bare=True)
     result = compare(bare, bare)

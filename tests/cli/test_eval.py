@@ -129,7 +129,7 @@ def test_changed_settings_are_refused_with_the_difference(model: Path, plugin: P
 
 def test_stored_samples_are_judged_again_without_a_model(model: Path, plugin: Path, tmp_path: Path) -> None:
     row = figures(reckon(model, *options(plugin, tmp_path / "a"), "--json"))
-    task = ["--task", "letter", "--plugin", plugin, "--rescore", tmp_path / "a" / SAMPLES, "--json"]
+    task = ["--task", "letter", "--plugin", plugin, "--samples", tmp_path / "a" / SAMPLES, "--json"]
     assert figures(reckon(*task))["pass@k"] == row["pass@k"]
     # Every text holds the empty letter.
     again = figures(reckon(*task, "--set", "task.letter=''", "--out", tmp_path / "b"))
@@ -157,7 +157,7 @@ def test_people_get_a_table_and_the_next_command(model: Path, plugin: Path, tmp_
         (["nowhere", "--task", "lettre", "--out", "OUT"], ConfigError, "did you mean 'letter'"),
         (["nowhere", "--task", "letter", "--set", "model=x", "--out", "OUT"], ConfigError, "task.KEY=VALUE"),
         (["nowhere", "--task", "letter", "--template", "micor", "--out", "OUT"], ConfigError, "did you mean micro"),
-        (["--task", "letter", "--rescore", "nothing.jsonl"], DataError, "nothing.jsonl"),
+        (["--task", "letter", "--samples", "nothing.jsonl"], DataError, "nothing.jsonl"),
     ],
 )
 def test_mistakes_are_named(
@@ -268,9 +268,44 @@ def test_samples_of_others_need_no_model(tmp_path: Path) -> None:
 def test_stored_verdicts_are_kept_until_judging_again_is_asked_for(model: Path, plugin: Path, tmp_path: Path) -> None:
     row = figures(reckon(model, *options(plugin, tmp_path), "--json"))
     assert figures(reckon("--samples", tmp_path, "--json"))["figures"] == row["figures"]
-    result = reckon("--rescore", tmp_path)
-    assert isinstance(result.exception, ConfigError)
-    assert "nothing says who is to judge" in str(result.exception)
+    strict = ["--task", "letter", "--plugin", plugin, "--set", "task.letter=no such text"]
+    assert figures(reckon("--samples", tmp_path, *strict, "--json"))["pass@1"]["value"] == 0.0
+
+
+def test_equal_answers_of_stored_samples_vote_together_as_they_did(tmp_path: Path) -> None:
+    row = {
+        "problem": "Half of one?",
+        "answer": "1/2",
+        "responses": ["\\boxed{0.5}", "\\boxed{\\frac12}", "\\boxed{3}", "\\boxed{3}", "\\boxed{3}", "\\boxed{1/2}"],
+    }
+    append_jsonl(tmp_path / "table.jsonl", [row])
+    judged = figures(reckon("--samples", tmp_path / "table.jsonl", "--out", tmp_path / "own", "--json"))
+    assert judged["cons@k"]["4"] == judged["figures"]["cons@4"]["value"]
+    (tmp_path / "own" / SETTINGS).write_text("benchmark: {task: {kind: math}}\n")
+    again = figures(reckon("--samples", tmp_path / "own", "--json"))
+    assert again["figures"]["cons@6"]["value"] == judged["figures"]["cons@6"]["value"] == 0.5
+
+
+def test_a_task_has_figures_of_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("langdetect", reason="the extra `instructions` is not installed")
+    from reckon.core.records import Rollout
+    from reckon.tasks.instructions import InstructionsTask
+
+    asked = InstructionsTask(InstructionsTask.Config(instructions=(2,), heldout_problems=3)).problems("heldout")
+    responses = [problem.gold["example"] for problem in asked[:2]] + [""]
+    rows = [
+        Rollout("instructions", problem, 0, "", [], response, [], [], "stop", 0)
+        for problem, response in zip(asked, responses, strict=True)
+    ]
+    append_jsonl(tmp_path / SAMPLES, [rollout.to_dict() for rollout in rows])
+    found = figures(reckon("--samples", tmp_path, "--task", "instructions", "--json"))["figures"]
+    for reading in ("strict", "loose"):
+        for unit in ("prompt", "instruction"):
+            figure = found[f"{unit} {reading}"]
+            assert (figure["value"], figure["problems"]) == (pytest.approx(2 / 3), 3)
+            assert figure["low"] < figure["value"] < figure["high"]
+    table = reckon("--samples", tmp_path, "--task", "instructions").stdout
+    assert "instruction loose" in table
 
 
 def test_a_server_is_asked_and_what_failed_is_asked_again(

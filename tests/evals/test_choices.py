@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -67,6 +68,12 @@ def test_what_there_is_to_choose_by() -> None:
     assert found["rm"].weight is not None
     assert (found["rm"].weight(0.0), found["rm"].weight(-1000.0)) == (0.5, 0.0), "a reward by the logistic function"
     assert found["brevity"].weight is None
+
+
+def test_a_score_that_was_not_a_number_is_missing() -> None:
+    group = [replace(sample(True), parts={"rm": None}), sample(False, rm=0.5)]
+    rm = scores_of(group)[0]
+    assert [rm.of(rollout) for rollout in group] == [None, 0.5]
 
 
 def test_brevity_is_in_characters_where_tokens_are_not_known() -> None:

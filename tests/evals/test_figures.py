@@ -83,6 +83,35 @@ def test_choices_by_score_are_over_problems_all_of_whose_samples_have_one() -> N
     assert found["best@2 by brevity"].problems == 2
 
 
+def test_what_a_task_counts_itself_is_weighed_by_how_much_there_is_to_do() -> None:
+    def counted(problem: str, number: int, *done: bool) -> Rollout:
+        one = sample(problem, number, float(all(done)))
+        return replace(one, verdict=Verdict(float(all(done)), detail={"figures": {"parts": list(done), "none": []}}))
+
+    rollouts = [counted("a", 0, True, False, True), counted("a", 1, True, True, True), counted("b", 0, False)]
+    found = figures([*rollouts, sample("c", 0, 1.0), replace(counted("d", 0, True), verdict=Verdict(None))])
+    # a: 5 of 6, and three to do for each response; b: 0 of 1.
+    assert found["parts"].value == pytest.approx((3 * 5 / 6 + 1 * 0) / 4)
+    assert found["parts"].problems == 2, "c says nothing of parts, and d was not judged"
+    assert "none" not in found
+    label = [replace(rollout, parts={"label": 1.0}) for rollout in rollouts]
+    assert "parts" not in figures(labelled(label)), "who published the verdicts did not count them"
+
+
+@pytest.mark.parametrize("own", [[True], {"parts": True}, {"parts": [0.5]}])
+def test_what_a_task_counts_itself_is_lists_of_yes_and_no(own: object) -> None:
+    wrong = replace(sample("a", 7, 1.0), verdict=Verdict(1.0, detail={"figures": own}))
+    with pytest.raises(DataError, match="problem a, sample 7"):
+        figures([wrong])
+
+
+def test_a_failed_request_does_not_change_what_is_chosen_by() -> None:
+    rollouts = [sample("a", 0, 1.0, tokens=3), replace(sample("a", 1, 0.0, tokens=9), response="")]
+    failed = replace(sample("a", 2, None, tokens=0), finish="error", response="")
+    assert figures(rollouts)["best@2 by brevity"].value == 1.0
+    assert figures([*rollouts, failed])["best@2 by brevity"].value == 1.0, "still by tokens"
+
+
 def test_no_votes_where_the_task_does_not_extract() -> None:
     found = figures([sample("a", 0, 1.0, None), sample("a", 1, 0.0, None)])
     assert not [name for name in found if name.startswith(("cons", "vote"))]
@@ -94,6 +123,7 @@ def test_truncation_and_tokens_are_of_all_responses_judged_or_not() -> None:
     assert (found["tokens"].value, found["tokens"].problems) == (pytest.approx((54.5 + 20) / 2), 2)
     assert found["truncated"].value == pytest.approx(0.25)
     assert figures([sample("a", 0, 1.0, tokens=10)])["tokens"].low is None
+    assert figures([sample(name, 0, 1.0, tokens=10) for name in "ab"])["tokens"].low is None, "no spread"
     assert "tokens" not in figures([sample("a", 0, 1.0, tokens=0)]), "nobody counted"
 
 
@@ -154,8 +184,48 @@ def test_pass_at_k_is_unbiased_and_its_interval_holds_for_new_problems(k: int, l
     values = table[rng.binomial(n, rng.beta(a, b, (REPEATS, problems)))]
     bias, error = float(values.mean()) - truth, float(values.std()) / (REPEATS * problems) ** 0.5
     assert abs(bias) < 4 * error
-    found = [metrics.clustered(row, np.full(problems, float(n)), *([0.5] if k == 1 else [])) for row in values]
+    trust = 1.5 if k == 1 else 1.0
+    found = [metrics.clustered(row, np.full(problems, float(n)), trust=trust) for row in values]
     assert 0.93 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.97
+
+
+@pytest.mark.parametrize(("problems", "a", "b", "n"), [(30, 0.2, 0.01, 64), (50, 1.0, 0.05, 64), (30, 20.0, 20.0, 16)])
+def test_the_interval_of_pass_at_1_where_little_is_to_be_seen(problems: int, a: float, b: float, n: int) -> None:
+    """Two problems in the set that ever fail, and problems that are nearly all alike."""
+    rng = np.random.default_rng(problems + n)
+    rates = rng.binomial(n, rng.beta(a, b, (REPEATS, problems))) / n
+    found = [metrics.clustered(row, np.full(problems, float(n)), trust=1.5) for row in rates]
+    assert 0.93 <= np.mean([one.low <= a / (a + b) <= one.high for one in found]) <= 0.975
+
+
+@pytest.mark.parametrize(("problems", "a", "b"), [(30, 1.0, 1.0), (100, 3.0, 1.0), (540, 4.0, 1.0)])
+@pytest.mark.parametrize("n", [1, 4])
+def test_the_interval_of_a_share_of_unequal_problems(problems: int, a: float, b: float, n: int) -> None:
+    """Instructions: 1 to 4 to a problem, more likely followed the more of them there are."""
+    rng = np.random.default_rng(problems + n)
+    truth = sum(m * a / (a + b / m) for m in range(1, 5)) / 10
+    hits = 0
+    for _ in range(REPEATS):
+        asked = rng.integers(1, 5, problems)
+        done = rng.binomial(asked * n, rng.beta(a, b / asked)) / (asked * n)
+        one = metrics.clustered(done, asked.astype(float) * n, weights=asked.astype(float), trust=1.5)
+        hits += one.low <= truth <= one.high
+    assert 930 <= hits <= 970
+
+
+def test_equal_weights_change_nothing() -> None:
+    values, samples = np.array([0.0, 0.25, 1.0, 0.5]), np.array([4.0, 4.0, 2.0, 8.0])
+    plain = metrics.clustered(values, samples)
+    assert metrics.clustered(values, samples, weights=np.full(4, 3.0)) == plain
+
+
+@pytest.mark.parametrize("all_of_them", [0.0, 1.0])
+def test_unequal_weights_at_the_ends_leave_one_sample_per_problem_at_most(all_of_them: float) -> None:
+    weights = np.array([0.1, 0.7, 1 / 3, 2.9, 1.3, 0.2, 0.6])
+    found = metrics.clustered(np.full(7, all_of_them), np.full(7, 64.0), weights=weights)
+    effective = weights.sum() ** 2 / (weights**2).sum()
+    assert found.value == all_of_them
+    assert found.high - found.low == pytest.approx(3.8415 / (effective + 3.8415), abs=1e-4)
 
 
 @pytest.mark.parametrize("n", [2, 8, 64])

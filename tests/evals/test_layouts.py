@@ -134,9 +134,10 @@ def test_a_table_of_responses(tmp_path: Path) -> None:
     write_jsonl(path, [{**row, "rm": [0.5]}])
     with pytest.raises(DataError, match="'rm' has 1 values for 2 responses"):
         read_samples(path)
-    write_jsonl(path, [{"responses": ["a"]}])
-    with pytest.raises(DataError, match="needs a question, a gold answer"):
-        read_samples(path)
+    for bad in ({"responses": ["a"]}, {**row, "responses": []}):
+        write_jsonl(path, [bad])
+        with pytest.raises(DataError, match="needs a question, a gold answer"):
+            read_samples(path)
 
 
 def test_problems_have_the_names_that_the_task_gives_them(tmp_path: Path) -> None:

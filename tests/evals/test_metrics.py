@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -88,6 +89,43 @@ def test_cons_at_k_equals_enumeration(pairs: list[tuple[str | None, float]]) -> 
     group = verdicts(*pairs)
     for k in range(1, len(group) + 1):
         assert metrics.cons_at_k(group, k) == pytest.approx(vote_by_enumeration(group, k), abs=1e-9)
+
+
+def win_by_coins(count: int, counts: list[int], n: int, k: int) -> float:
+    """The chance that an answer wins, by a sum over all that its rivals and silence can get: exact, and slow."""
+    rivals = list(counts)
+    rivals.remove(count)
+
+    def rest(place: int, top: int, left: int, ties: int) -> float:
+        if place == len(rivals):
+            silent = n - sum(counts)
+            return math.comb(silent, left) / (ties + 1) if left <= silent else 0.0
+        return sum(
+            math.comb(rivals[place], votes) * rest(place + 1, top, left - votes, ties + (votes == top))
+            for votes in range(min(rivals[place], top, left) + 1)
+        )
+
+    ways = sum(math.comb(count, top) * rest(0, top, k - top, 0) for top in range(1, min(count, k) + 1))
+    return ways / math.comb(n, k)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=5), st.integers(0, 6), st.data())
+def test_cons_at_k_equals_the_sum_over_all_counts(counts: list[int], silent: int, data: st.DataObject) -> None:
+    n = sum(counts) + silent
+    k, winner = data.draw(st.integers(1, n)), data.draw(st.integers(0, len(counts) - 1))
+    pairs = [(str(i), float(i == winner)) for i, votes in enumerate(counts) for _ in range(votes)]
+    group = verdicts(*pairs, *[(None, 0.0)] * silent)
+    assert metrics.cons_at_k(group, k) == pytest.approx(win_by_coins(counts[winner], counts, n, k), abs=1e-9)
+
+
+def test_cons_at_k_of_many_samples_and_of_certain_votes() -> None:
+    many = verdicts(*[("A", 1.0)] * 600, *[("B", 0.0)] * 300, *[(f"C{i}", 0.0) for i in range(100)])
+    assert [metrics.cons_at_k(many, k) for k in (999, 1000)] == [1.0, 1.0], "without a trace of rounding"
+    assert metrics.cons_at_k(many, 1) == pytest.approx(0.6, abs=1e-9)
+    assert metrics.cons_at_k(many, 2) == pytest.approx(0.6, abs=1e-9)
+    (one,) = {metrics.clustered(np.full(8, metrics.cons_at_k(many, 1000)), np.full(8, 1000.0))}
+    assert one.low == pytest.approx(8 / (8 + 3.8415), abs=1e-4), "problems count once, as they all agree"
 
 
 def test_cons_at_k_worked_numbers() -> None:

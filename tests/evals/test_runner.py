@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from reckon.core.errors import DataError, Interrupted
 from reckon.core.records import Problem, Rollout, Verdict
 from reckon.core.seeds import seed_for
-from reckon.core.store import read_jsonl
+from reckon.core.store import append_jsonl, read_jsonl
 from reckon.engine.base import Completion, Request, Sampling
 from reckon.evals.metrics import judged, passes
 from reckon.evals.runner import evaluate_to_file, summarise
@@ -157,6 +158,32 @@ def test_a_killed_evaluation_continues_to_the_same_file(tmp_path: Path, monkeypa
     again = Script(respond)
     assert len(run(again, path)) == 12
     assert not again.requests
+
+
+def test_joined_files_count_a_response_once(rollouts: list[Rollout], tmp_path: Path) -> None:
+    path = tmp_path / "joined.jsonl"
+    later = replace(rollouts[0], version=9)
+    failed = replace(rollouts[1], finish="error", response="", verdict=Verdict(None, "generation: no"))
+    append_jsonl(path, [r.to_dict() for r in [failed, *rollouts, *rollouts, later]])
+    read = read_samples(path)
+    assert len(read) == len(rollouts) + 1, "the same sample of other weights is another"
+    assert failed not in read
+    assert summarise(read[:-1]) == summarise(rollouts)
+
+
+def test_failed_requests_are_absent_and_nothing_else(rollouts: list[Rollout]) -> None:
+    failed = replace(rollouts[0], sample=9, finish="error", response="", response_ids=[], verdict=Verdict(None, "no"))
+    summary, before = summarise([*rollouts, failed]), summarise(rollouts)
+    assert (summary.pop("absent"), before.pop("absent")) == (1, 0)
+    assert (summary.pop("samples"), before.pop("samples")) == (5, 4)
+    assert summary == before
+
+
+def test_problems_with_one_id_are_refused(tmp_path: Path) -> None:
+    sampler = Sampler(Echo(), Script(respond), Characters(), PromptTemplate("{question}"), Sampling(max_new_tokens=8))
+    with pytest.raises(DataError, match="1 of 4 problems have the id of another"):
+        evaluate_to_file(tmp_path / "samples.jsonl", sampler, [*PROBLEMS, PROBLEMS[0]], 4, SEED)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from reckon.core.errors import ConfigError, DataError
 from reckon.core.records import Problem
 from reckon.tasks.check import check_task
-from reckon.tasks.instructions import InstructionsTask, accuracies
+from reckon.tasks.instructions import InstructionsTask
 from reckon.tasks.instructions.checks import INSTRUCTIONS, read_instruction
 
 Config = InstructionsTask.Config
@@ -71,8 +71,12 @@ def test_both_readings_and_each_instruction_are_in_the_detail() -> None:
     verdict = TASK.verify(problem(NO_COMMA, TITLE, LOWER), "Sure, here it is:\n<<rain>> it fell on the roof all night")
     assert verdict.detail == {
         "instructions": ["punctuation:no_comma", "detectable_format:title", "change_case:english_lowercase"],
-        "strict": [False, True, False],
-        "loose": [True, True, True],
+        "figures": {
+            "prompt strict": [False],
+            "prompt loose": [True],
+            "instruction strict": [False, True, False],
+            "instruction loose": [True, True, True],
+        },
     }
 
 
@@ -94,7 +98,8 @@ def test_the_loose_reading_drops_the_first_and_the_last_line(text: str, strict: 
 def test_the_loose_reading_drops_asterisks() -> None:
     capital = {"id": "keywords:existence", "keywords": ["rain falls"]}
     verdict = TASK.verify(problem(capital), "The **rain** falls.")
-    assert (verdict.detail["strict"], verdict.detail["loose"]) == ([False], [True])
+    figures = verdict.detail["figures"]
+    assert (figures["instruction strict"], figures["instruction loose"]) == ([False], [True])
 
 
 def test_the_score_can_be_the_share_that_is_followed() -> None:
@@ -102,20 +107,6 @@ def test_the_score_can_be_the_share_that_is_followed() -> None:
     text = "it rained for many hours on the old roof"
     assert TASK.verify(asked, text).score == 0.0
     assert InstructionsTask(Config(score="share")).verify(asked, text).score == 0.5
-
-
-def test_the_four_accuracies() -> None:
-    verdicts = [
-        TASK.verify(problem(NO_COMMA, TITLE), "Sure, sir:\n<<rain>>"),
-        TASK.verify(problem(TITLE), "<<rain>>"),
-        TASK.verify(problem(NO_COMMA, TITLE), "a, b\nc, d\ne, f"),
-    ]
-    assert accuracies(verdicts) == {
-        "prompt strict": 1 / 3,
-        "instruction strict": 2 / 5,
-        "prompt loose": 2 / 3,
-        "instruction loose": 3 / 5,
-    }
 
 
 # ------------------------------------------------------------------------------------------ published prompts

@@ -28,17 +28,19 @@ def command(
     from dataclasses import asdict
 
     from reckon.evals.figures import figures
-    from reckon.evals.metrics import paired_difference
+    from reckon.evals.metrics import judged, paired_difference
     from reckon.evals.settings import SETTINGS, differences
 
     first, second = (_judged(path, task) for path in (before, after))
     found = paired_difference(first, second)
     held = [load_yaml(path / SETTINGS) for path in (before, after) if (path / SETTINGS).exists()]
     changed = differences(*held) if len(held) == 2 else {}
+    unpaired = set(judged(first)) ^ set(judged(second))
     row: dict[str, Any] = {
         "before": {"path": str(before), "pass@1": asdict(figures(first)["pass@1"])},
         "after": {"path": str(after), "pass@1": asdict(figures(second)["pass@1"])},
         "difference": asdict(found),
+        "unpaired": len(unpaired),
         "significant": not found.low <= 0.0 <= found.high,
         "settings": {name: list(values) for name, values in changed.items()},
     }
@@ -79,6 +81,9 @@ def _print(row: dict[str, Any]) -> None:
     console.print(table)
     found = row["difference"]
     said = "The difference is significant at 5%" if row["significant"] else "No difference can be told from chance"
-    console.print(f"{said}; one of {found['detectable']:.3f} would be found four times out of five.")
+    reach = f"; one of {found['detectable']:.3f} would be found four times out of five" if found["detectable"] else ""
+    console.print(f"{said}{reach}.")
+    if row["unpaired"]:
+        console.print(f"Not compared: {row['unpaired']} problems that only one of the two has judged.")
     for name, (there, here) in row["settings"].items():
         console.print(f"Not the same in both: {name} is {there} before and {here} after", markup=False)

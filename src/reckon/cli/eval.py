@@ -79,7 +79,6 @@ def command(
     seed: Annotated[int, typer.Option()] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1...")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    rescore: Annotated[Path | None, typer.Option(help="Judge the samples in this file again; needs no model.")] = None,
     export: Annotated[str | None, typer.Option(help="Also write the samples as lighteval or lm-eval would.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder for samples and figures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -87,7 +86,8 @@ def command(
     """Measure a model on a task or benchmark: pass@1, pass@k, votes, best-of-k, lengths, each with its 95% interval.
 
     The same command again continues what was interrupted, asks again what failed, and repeats the figures of what is
-    complete. With a file of samples (ours, lm-eval's, lighteval's, a table of responses) no model is needed.
+    complete. With a file of samples (ours, lm-eval's, lighteval's, a table of responses) no model is needed;
+    --task or --benchmark judges them again.
     """
     from reckon.evals.export import EXPORTS
     from reckon.tasks.registry import build_task, load_plugin
@@ -119,10 +119,10 @@ def command(
     }
     protocol, sections = _protocol(benchmark, task, settings or [], tree, given)
     judge = build_task(protocol.task) if protocol else None
-    if stored is not None or rescore is not None:
+    if stored is not None:
         if model is not None or endpoint is not None:
             raise ConfigError("a model and stored samples exclude each other", fix="Leave out one of them")
-        rollouts, row = _stored(stored, rescore, judge, out)
+        rollouts, row = _stored(stored, judge, out)
         _finish(rollouts, row, export, out, Path(row["samples_file"]).stem, as_json, None)
         return
     if protocol is None or judge is None:
@@ -211,23 +211,20 @@ def _evaluate(evaluation: Evaluation, task: Task, out: Path) -> tuple[list[Rollo
     return rollouts, row
 
 
-def _stored(
-    samples: Path | None, again: Path | None, task: Task | None, out: Path | None
-) -> tuple[list[Rollout], dict[str, Any]]:
-    """Stored samples and their figures. Judged are those without a verdict, or all if that is asked for."""
-    from reckon.evals.layouts import TASK
+def _stored(path: Path, task: Task | None, out: Path | None) -> tuple[list[Rollout], dict[str, Any]]:
+    """Stored samples and their figures. Judged are all if a task is given for it, else those of others."""
     from reckon.evals.samples import SAMPLES, read_samples
+    from reckon.evals.settings import stored_task
     from reckon.rollout.sample import judge
     from reckon.tasks.registry import build_task
 
-    path = again or samples
-    assert path is not None
-    if again is not None and task is None:
-        raise ConfigError("nothing says who is to judge", where="--rescore", fix="Give --task KIND or --benchmark NAME")
     rollouts = read_samples(path)
-    if again is not None or any(rollout.verdict is None for rollout in rollouts):
-        task = task or build_task({"kind": TASK})
+    if task is not None or any(rollout.verdict is None for rollout in rollouts):
+        task = task or build_task({"kind": rollouts[0].task})
         rollouts = judge(rollouts, task)
+    elif own := stored_task(path if path.is_dir() else path.parent):
+        # It alone knows which answers are equal and vote together.
+        task = build_task(own)
     if out is None:
         return rollouts, _row(rollouts, task, path, None)
     if (out / SAMPLES).exists():

@@ -41,7 +41,8 @@ class Verdict:
             An absent score removes the sample and is counted; it never teaches a zero.
         reason: one word or short phrase: ``correct``, ``wrong``, ``no answer``, ``several answers``...
         extracted: the answer as the verifier read it; majority voting counts these.
-        detail: further facts, of the task's own: how many tests passed, say.
+        detail: further facts, of the task's own: how many tests passed, say. What an evaluation is to report beside the
+            score stands under ``figures``; see :func:`reckon.evals.figures.figures`.
         seconds: how long the judging took. No part of what the verdict says: two that differ in it alone are equal.
     """
 

@@ -37,7 +37,8 @@ def scores_of(rollouts: Sequence[Rollout]) -> list[Score]:
     logistic function, which makes a Bradley-Terry reward a chance. A likelihood is the geometric mean of its tokens'.
     Brevity counts tokens, or characters where not every response's tokens have been counted.
     """
-    names = dict.fromkeys(name for rollout in rollouts for name in rollout.parts if name not in _VERDICTS)
+    known = (name for rollout in rollouts for name, value in rollout.parts.items() if value is not None)
+    names = dict.fromkeys(name for name in known if name not in _VERDICTS)
     found = [_stored(name, rollouts) for name in names]
     if any(rollout.logp for rollout in rollouts):
         found.append(Score("likelihood", _likelihood, lambda score: score))
@@ -47,7 +48,7 @@ def scores_of(rollouts: Sequence[Rollout]) -> list[Score]:
 
 
 def _stored(name: str, rollouts: Sequence[Rollout]) -> Score:
-    values = [rollout.parts[name] for rollout in rollouts if name in rollout.parts]
+    values = [value for rollout in rollouts if (value := rollout.parts.get(name)) is not None]
     shares = min(values) >= 0.0 and max(values) <= 1.0
     return Score(name, lambda rollout: rollout.parts.get(name), (lambda score: score) if shares else _logistic)
 

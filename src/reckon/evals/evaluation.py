@@ -190,7 +190,7 @@ def _claim(out: Path, wanted: EvalSettings) -> None:
             f"the folder holds an evaluation with other settings: {said}",
             where=str(path),
             why="Samples of both in one file could not be told apart",
-            fix=f"Choose another --out, or --rescore {out / SAMPLES} if only the verifier changed",
+            fix=f"Choose another --out; if only the verifier changed: reckon eval --samples {out} --task KIND",
         )
 
 

@@ -33,16 +33,20 @@ from reckon.tasks.base import Task
 TAUS = (0.5, 0.75, 1.0)
 """The shares of k samples that must pass, for G-Pass@k; arXiv 2412.13147 reports these."""
 
+OWN = "figures"
+"""The part of a verdict's ``detail`` in which a task says what else an evaluation should count: by the name of a
+figure, whether each of the things that the response was to do was done."""
+
 Groups = Mapping[str, Sequence[Rollout]]
 """The judged samples by problem id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A mean over problems.
+    """A mean over problems, each counting the same (those of a task's own: as much as the things it was to do).
 
     Attributes:
-        low, high: its 95% interval for new problems of the same kind; None of a single problem, where none is known.
+        low, high: its 95% interval for new problems of the same kind; None where there is no spread to tell it from.
         problems: how many it is the mean of.
         same_low, same_high: the narrower interval for these very problems asked again, where that is told.
     """
@@ -59,11 +63,11 @@ def figures(rollouts: Sequence[Rollout]) -> dict[str, Figure]:
     """All figures that the samples give, by name; those of k samples for k = 1, 2, 4, 8... and the most that there are.
 
     ``pass@k``; ``cons@k``, the majority vote; ``best@k by SCORE``; ``vote@k by SCORE``, the weighted vote, for the
-    largest k alone; ``g-pass@k of TAU`` and ``mg-pass@k``; and over all responses, not only judged ones, ``truncated``
-    and ``tokens`` per response, where token counts are known. Votes are left out if the task does not say what it
-    extracted. See :mod:`reckon.evals.metrics`, :mod:`reckon.evals.choices`.
+    largest k alone; ``g-pass@k of TAU`` and ``mg-pass@k``; what the task counts itself (:data:`OWN`); and over all
+    responses, not only judged ones, ``truncated`` and ``tokens`` per response, where token counts are known. Votes are
+    left out if the task does not say what it extracted. See :mod:`reckon.evals.metrics`, :mod:`reckon.evals.choices`.
 
-    Raises DataError if not one sample has a score.
+    Raises DataError if not one sample has a score, or a figure of the task's own is not as :data:`OWN` says.
     """
     groups = _judged(rollouts)
     most = max(map(len, groups.values()))
@@ -73,17 +77,17 @@ def figures(rollouts: Sequence[Rollout]) -> dict[str, Figure]:
     for k in ks:
         found |= _of_draws(groups, k, votes)
     found["pass@1"] = _pass_at_1(groups)
-    for score in scores_of(rollouts):
+    for score in scores_of([rollout for group in groups.values() for rollout in group]):
         found |= _of_score(groups, score, ks, votes)
-    return found | _of_responses(rollouts)
+    return _of_task(groups) | found | _of_responses(rollouts)
 
 
 def labelled(rollouts: Sequence[Rollout]) -> list[Rollout]:
     """The samples that were published with a verdict, with that one in the place of ours; extracted answers stay."""
     return [
-        replace(rollout, verdict=replace(rollout.verdict or Verdict(None), score=rollout.parts[LABEL]))
-        for rollout in rollouts
-        if LABEL in rollout.parts
+        replace(r, verdict=Verdict(r.parts[LABEL], extracted=r.verdict.extracted if r.verdict else None))
+        for r in rollouts
+        if LABEL in r.parts
     ]
 
 
@@ -158,6 +162,39 @@ def _of_score(groups: Groups, score: Score, ks: Sequence[int], votes: bool) -> d
     return found
 
 
+def _of_task(groups: Groups) -> dict[str, Figure]:
+    """What the task counts itself, over the problems of which it says so.
+
+    The share of all the things that were to be done. A problem weighs as much as the number of them per response.
+    """
+    done: dict[str, dict[str, list[list[bool]]]] = {}
+    for problem, group in groups.items():
+        for rollout in group:
+            for name, each in _own(rollout).items():
+                done.setdefault(name, {}).setdefault(problem, []).append(each)
+    found = {}
+    for name, problems in done.items():
+        counts = np.array([sum(map(len, responses)) for responses in problems.values()], dtype=np.float64)
+        shares = np.array([sum(map(sum, responses)) for responses in problems.values()]) / counts
+        weights = counts / [len(responses) for responses in problems.values()]
+        estimate = clustered(shares, counts, weights=weights, trust=1.5)
+        found[name] = Figure(estimate.value, estimate.low, estimate.high, len(problems))
+    return found
+
+
+def _own(rollout: Rollout) -> dict[str, list[bool]]:
+    """The figures of a verdict that have something to count. Raises DataError if they are not what they should be."""
+    own = rollout.verdict.detail.get(OWN, {}) if rollout.verdict else {}
+    lists = own.values() if isinstance(own, dict) else [None]
+    if not all(isinstance(each, list) and all(isinstance(one, bool) for one in each) for each in lists):
+        raise DataError(
+            f"a verdict's detail[{OWN!r}] is no mapping of names to lists of booleans: {own!r:.80}",
+            where=f"problem {rollout.problem.id}, sample {rollout.sample}",
+            fix="Mend the task's verify, and judge the samples again",
+        )
+    return {name: each for name, each in own.items() if each}
+
+
 def _of_responses(rollouts: Sequence[Rollout]) -> dict[str, Figure]:
     """What is said of all responses with a known number of tokens, right or wrong or not judged."""
     known: dict[str, list[Rollout]] = {}
@@ -181,12 +218,12 @@ def _share(values: Mapping[str, float], groups: Groups) -> Figure:
 
 
 def _mean(values: Floats) -> Figure:
-    """With Student's interval; a single value has none."""
+    """Of what cannot be negative, with Student's interval; a single value has none, nor have values that all agree."""
     value = float(values.mean())
-    if len(values) == 1:
-        return Figure(value, None, None, 1)
+    if np.ptp(values) == 0.0:
+        return Figure(value, None, None, len(values))
     half = t_quantile(0.975, len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return Figure(value, value - half, value + half, len(values))
+    return Figure(value, max(0.0, value - half), value + half, len(values))
 
 
 def _pass_at_1(groups: Groups) -> Figure:

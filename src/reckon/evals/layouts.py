@@ -49,7 +49,7 @@ def read_lm_eval(rows: Sequence[Row], path: Path) -> list[Rollout]:
         seen.add(row["doc_id"])
         resps = row.get("raw_resps") or row["resps"]
         texts = resps[0] if resps and isinstance(resps[0], list) else resps
-        if len(resps) != 1 or not all(isinstance(text, str) for text in texts):
+        if len(resps) != 1 or not texts or not all(isinstance(text, str) for text in texts):
             raise DataError(
                 "the row has no generated text, but log-likelihoods of options",
                 where=where,
@@ -139,9 +139,9 @@ def read_table(rows: Sequence[Row], path: Path) -> list[Rollout]:
     for number, row in enumerate(rows, 1):
         where = f"{path}, row {number}"
         question, gold, responses = _first(row, QUESTION_COLUMNS), _first(row, GOLD_COLUMNS), row["responses"]
-        if question is None or gold is None or not isinstance(responses, list):
+        if question is None or gold is None or not isinstance(responses, list) or not responses:
             raise DataError(
-                "a row needs a question, a gold answer and a list of responses",
+                "a row needs a question, a gold answer and responses",
                 where=where,
                 fix=f"Name the columns problem, answer, responses (it has: {', '.join(row)})",
             )

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,9 @@ from reckon.core.records import Rollout, Verdict
 Floats = NDArray[np.float64]
 
 Z95 = NormalDist().inv_cdf(0.975)
+
+_DOUBT = 1.5
+"""Pulls the estimated share of the variance between problems towards 1, with this weight; found by simulation."""
 
 Judged = Mapping[str, Sequence[Verdict]]
 """The verdicts that carry a score, by problem id."""
@@ -46,7 +48,7 @@ class PairedDifference:
         value: mean difference in pass@1, with its 95% interval ``low`` to ``high``.
         problems: the number of problems in both.
         detectable: the smallest true difference that this comparison would call significant (5%, two-sided)
-            four times out of five.
+            four times out of five. 0 where every problem came out the same, which tells nothing of it.
     """
 
     value: float
@@ -87,18 +89,7 @@ def mean_pass_at_k(groups: Judged, k: int) -> float | None:
 
 
 def pass_at_1(groups: Judged) -> Estimate:
-    """pass@1 with a 95% interval for new problems of the same kind, clustered by problem.
-
-    The interval is Wilson's with an effective number of samples, ``problems / share``. ``share`` is the share of
-    the variance ``p (1 - p)`` that lies between problems: 1 when the samples of a problem all agree (each
-    problem counts once), 1/n when they are as good as independent. It is estimated from the spread of the
-    per-problem means, and can be trusted only as far as several problems show the rarer outcome. So it is pulled
-    towards 1 with the weight of half such a problem. At 0 or 1, where there is no spread to see, this leaves one
-    sample per problem.
-
-    In simulations (beta-binomial samples, 1 to 64 per problem, pass rates 0.05 to 0.95, intraclass correlations 0.02
-    to 0.7) it holds the truth 93% to 97% of the time from 60 problems on and 91% to 100%, mostly on the safe side,
-    with 5 to 30. A t-interval is down to 40% to 90% where few problems show the rarer outcome.
+    """pass@1 with the interval of :func:`clustered`.
 
     Raises:
         DataError: no sample was judged.
@@ -110,24 +101,46 @@ def pass_at_1(groups: Judged) -> Estimate:
             fix="Look at the verdicts' reasons in the samples file: the verifier failed on every response",
         )
     samples = np.array([len(group) for group in groups.values()], dtype=np.float64)
-    return clustered(_pass_rates(groups), samples, doubt=0.5)
+    return clustered(_pass_rates(groups), samples, trust=1.5)
 
 
-def clustered(values: Floats, samples: Floats, doubt: float = 1.5) -> Estimate:
-    """The mean of one value in [0, 1] per problem, with the interval of :func:`pass_at_1`.
+def clustered(values: Floats, samples: Floats, *, weights: Floats | None = None, trust: float = 1.0) -> Estimate:
+    """The mean of one value in [0, 1] per problem, with a 95% interval for new problems of the same kind.
 
-    In simulations (beta-binomial samples of 30 to 100 problems) the interval of pass@k holds the truth 93% to 98% of
-    the time, but for values so near 1 that fewer than one problem in a hundred is expected to show anything else. A
-    bootstrap over problems is down to 15% to 70% there, and a point or two below this one elsewhere.
+    The interval is Wilson's with an effective number of samples, ``problems / share``. ``share`` is the share of
+    the variance ``p (1 - p)`` that lies between problems: 1 when the samples of a problem all agree (each
+    problem counts once), 1/n when they are as good as independent. It is estimated from the spread of the values, and
+    can be trusted only as far as several problems show the rarer outcome, so it is pulled towards 1. At 0 or 1, where
+    there is no spread to see, this leaves one sample per problem. docs/evaluation.md has the formulas, and how often
+    the interval holds the truth in simulations.
 
     Args:
         values: [Q] pass rates, or whatever else the problems' samples come to: pass@k, the score of a vote...
         samples: [Q] how many samples each is made of.
-        doubt: the weight, in problems that show the rarer outcome, with which the variance's share between problems is
-            pulled towards 1. Values of many samples pile up at one end, and show less of their spread than pass rates.
+        weights: [Q] how much each problem counts in the mean, positive; None: all the same.
+        trust: the power of the number of problems with the rarer outcome that weighs their spread. Values of many
+            samples pile up at one end and show less of their spread than pass rates, for which it is 1.5.
     """
-    floor = float(np.mean(1.0 / samples))
-    return wilson(float(values.mean()), len(values) / _between_share(values, floor, doubt))
+    if weights is None:
+        weights = np.ones_like(values)
+    p = min(1.0, float(weights @ values / weights.sum()))
+    return wilson(p, _participation(weights) / _between_share(values, samples, weights, p, trust))
+
+
+def _between_share(values: Floats, samples: Floats, weights: Floats, p: float, trust: float) -> float:
+    count = len(values)
+    if count == 1 or values.max() == 0.0 or values.min() == 1.0:
+        return 1.0
+    squares = weights**2 / (weights**2).sum()
+    spread = float(squares @ (values - p) ** 2) * count / (count - 1)
+    share = min(1.0, max(float(squares @ (1.0 / samples)), spread / (p * (1.0 - p))))
+    evidence: float = min(_participation(weights * values), _participation(weights * (1.0 - values))) ** trust
+    return (evidence * share + _DOUBT) / (evidence + _DOUBT)
+
+
+def _participation(weights: Floats) -> float:
+    """How many entries carry the sum: 1 if a single one does, all of them if they are equal."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def same_problems(rates: Floats, samples: Floats) -> Estimate | None:
@@ -153,20 +166,6 @@ def same_problems(rates: Floats, samples: Floats) -> Estimate | None:
 
 def _pass_rates(groups: Judged) -> Floats:
     return np.array([sum(map(passes, group)) / len(group) for group in groups.values()])
-
-
-def _between_share(means: Floats, floor: float, doubt: float) -> float:
-    p = float(means.mean())
-    if len(means) == 1 or p * (1.0 - p) == 0.0:
-        return 1.0
-    share = min(1.0, max(floor, float(means.var(ddof=1)) / (p * (1.0 - p))))
-    evidence = min(_participation(means), _participation(1.0 - means))
-    return (evidence * share + doubt) / (evidence + doubt)
-
-
-def _participation(weights: Floats) -> float:
-    """How many entries carry the sum: 1 if a single one does, all of them if they are equal."""
-    return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def wilson(p: float, n: float) -> Estimate:
@@ -213,10 +212,12 @@ def cons_at_k(verdicts: Sequence[Verdict], k: int) -> float:
     votes = Counter(verdict.extracted for verdict in verdicts if verdict.extracted is not None)
     right = Counter(verdict.extracted for verdict in verdicts if passes(verdict) and verdict.extracted is not None)
     counts = tuple(sorted(votes.values()))
-    return sum(
+    worth = sum(
         passed / votes[answer] * _win_chance(votes[answer], counts, len(verdicts), k)
         for answer, passed in right.items()
     )
+    # What rounding errors leave of a certain vote would pass for a spread between problems.
+    return round(worth, 10)
 
 
 def mean_cons_at_k(groups: Judged, k: int) -> float | None:
@@ -239,25 +240,39 @@ def _win_chance(count: int, counts: tuple[int, ...], n: int, k: int) -> float:
     of any bias, given that k were kept; under the coins the answers' votes are independent binomials, and the
     chance of a total is a coefficient of the product of their generating functions. Of two answers that tie with m
     rivals one wins with chance 1/(m+1), which is the integral of y^m over [0, 1]: each rival's term at the tie is
-    marked by y, and a Gauss-Legendre rule integrates the polynomial in y exactly.
+    marked by y, and a Gauss-Legendre rule integrates the polynomial in y exactly. The coefficient is read off the
+    values at the roots of unity, for all numbers of votes ``top`` that may win and all nodes of the rule at once.
+
+    Legend: U roots of unity in the upper half plane, P pairs of a top and a node.
     """
     bias = (k + 0.5) / (n + 1.0)
-    others = list(counts)
-    others.remove(count)
-    own = _binomial(count, bias)
-    chance = 0.0
-    for top in range(1, min(count, k) + 1):
-        rivals = [c for c in others if c >= top]
-        base = _binomial(n - count - sum(rivals), bias)
-        for y, weight in _unit_quadrature(min(len(rivals), (k - top) // top) // 2 + 1):
-            series: NDArray[np.floating[Any]] = base[: k - top + 1]
-            for c in rivals:
-                factor = _binomial(c, bias)[: top + 1].copy()
-                factor[top] *= y
-                series = np.convolve(series, factor)[: k - top + 1]
-            if len(series) == k - top + 1:
-                chance += weight * own[top] * series[-1]
-    return float(chance / _binomial(n, bias)[k])
+    rivals = Counter(counts)
+    rivals[count] -= 1
+    rest = n - count
+    pairs = [
+        (top, y, weight)
+        for top in range(max(1, k - rest), min(count, k) + 1)
+        for y, weight in _unit_quadrature(_most_ties(rivals, top, k) // 2 + 1)
+    ]
+    top_P, y_P, weight_P = (np.array(column) for column in zip(*pairs, strict=True))
+    # An odd number of points, more than the degree: all but the first stand for a conjugate too.
+    points = rest + 1 | 1
+    turns_U = np.arange(points // 2 + 1)
+    root_UJ = np.exp(2j * np.pi / points * np.outer(turns_U, np.arange(max(counts) + 1)))
+    value_UP = np.exp(-2j * np.pi / points * np.outer(turns_U, k - top_P)) * _binomial(count, bias)[top_P] * weight_P
+    value_UP[1:] *= 2.0
+    value_UP *= ((1.0 - bias + bias * root_UJ[:, 1]) ** (n - sum(counts)))[:, None]
+    for votes, answers in rivals.items():
+        term_UJ = _binomial(votes, bias) * root_UJ[:, : votes + 1]
+        fewer_UP = term_UJ.cumsum(axis=1)[:, np.minimum(top_P - 1, votes)]
+        tied_UP = term_UJ[:, np.minimum(top_P, votes)] * np.where(top_P <= votes, y_P, 0.0)
+        value_UP *= (fewer_UP + tied_UP) ** answers
+    return float(value_UP.real.sum() / points / _binomial(n, bias)[k])
+
+
+def _most_ties(rivals: Mapping[int, int], top: int, k: int) -> int:
+    """How many rivals can have ``top`` votes of k each, beside the answer that has as many."""
+    return min(sum(answers for votes, answers in rivals.items() if votes >= top), (k - top) // top)
 
 
 @lru_cache(maxsize=4096)

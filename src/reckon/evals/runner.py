@@ -47,8 +47,14 @@ def evaluate_to_file(
         the rollouts asked for, in the order of problems, then samples.
 
     Raises:
-        DataError: ``path`` is damaged or cannot be written.
+        DataError: ``path`` is damaged or cannot be written, or two problems share an id.
     """
+    if repeated := len(problems) - len({problem.id for problem in problems}):
+        raise DataError(
+            f"{repeated} of {len(problems)} problems have the id of another",
+            why="The samples of both would count as those of one",
+            fix="Mend the task's problems; `reckon check` looks for this",
+        )
     stored = read_ours(read_jsonl(path), path) if path.exists() else []
     found = {(r.problem.id, r.sample): r for r in stored if r.finish not in FAILED}
     done = set(found)
@@ -68,11 +74,12 @@ def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
 
     ``problems`` and ``samples`` count what was asked (``samples`` per problem, the most of any); ``pass@1`` has
     its 95% interval; ``pass@k`` and ``cons@k`` map k = 1, 2, 4, 8... (those that some problem has enough judged
-    samples for; ``cons@k`` is empty if the task does not say what it extracted). Over all responses: ``mean_tokens``
-    and the share that is ``truncated``, None where nobody counted tokens; the shares that have perfect ``format`` (a
-    summary before the answer is allowed) and contain ``han`` script; ``language``: the share of the words of the
-    thinking that are in the script of the question, None where there are no words; ``reflections`` per response;
-    ``absent``: how many verdicts carry no score. See :mod:`reckon.evals.metrics`.
+    samples for; ``cons@k`` is empty if the task does not say what it extracted). Over all responses, of which requests
+    that failed have none: ``mean_tokens`` and the share that is ``truncated``, None where nobody counted tokens; the
+    shares that have perfect ``format`` (a summary before the answer is allowed) and contain ``han`` script;
+    ``language``: the share of the words of the thinking that are in the script of the question, None where there are
+    no words; ``reflections`` per response. ``absent``: how many verdicts carry no score. See
+    :mod:`reckon.evals.metrics`.
 
     Raises:
         DataError: there is no rollout, or none with a score.
@@ -91,7 +98,8 @@ def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         asked[rollout.problem.id] = asked.get(rollout.problem.id, 0) + 1
     samples = max(asked.values())
     ks = [2**i for i in range(samples.bit_length())]
-    counted = [r.length for r in rollouts if r.length is not None]
+    answered = [r for r in rollouts if r.finish not in FAILED]
+    counted = [r.length for r in answered if r.length is not None]
     return {
         "task": rollouts[0].task,
         "problems": len(asked),
@@ -100,11 +108,11 @@ def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         "pass@k": {str(k): value for k in ks if (value := mean_pass_at_k(groups, k)) is not None},
         "cons@k": {str(k): value for k in ks if (value := mean_cons_at_k(groups, k)) is not None},
         "mean_tokens": _mean(counted) if counted else None,
-        "truncated": _mean(r.finish == "length" for r in rollouts) if counted else None,
-        "reflections": _mean(sum(reflections(r.response).values()) for r in rollouts),
-        "format": _mean(format_reward(opens_thinking(r.prompt), r.response, summary=True) for r in rollouts),
-        "language": _in_language(rollouts),
-        "han": _mean(has_han(r.response) for r in rollouts),
+        "truncated": _mean(r.finish == "length" for r in answered) if counted else None,
+        "reflections": _mean(sum(reflections(r.response).values()) for r in answered),
+        "format": _mean(format_reward(opens_thinking(r.prompt), r.response, summary=True) for r in answered),
+        "language": _in_language(answered),
+        "han": _mean(has_han(r.response) for r in answered),
         "absent": len(rollouts) - sum(map(len, groups.values())),
     }
 

@@ -39,14 +39,15 @@ def read_samples(path: Path) -> list[Rollout]:
 
 
 def read_ours(rows: Sequence[dict[str, object]], path: Path) -> list[Rollout]:
-    """Rollouts. One that failed gives way to what a later line says of the same problem and number.
+    """Rollouts. The same response to the same sample counts once, as files may have been joined; a request that failed
+    gives way to what another line says of the same problem and number.
 
     Raises DataError if a line is not a rollout.
     """
-    found: list[Rollout] = []
+    found: dict[tuple[str, int, int, str | None], Rollout] = {}
     for number, row in enumerate(rows, 1):
         try:
-            found.append(Rollout.from_dict(row))
+            rollout = Rollout.from_dict(row)
         except (TypeError, KeyError) as error:
             raise DataError(
                 f"not a rollout ({error})",
@@ -54,11 +55,7 @@ def read_ours(rows: Sequence[dict[str, object]], path: Path) -> list[Rollout]:
                 fix="Give a samples.jsonl of reckon eval, a rollouts or evals file of a run, samples of lm-eval or "
                 "lighteval, or rows with problem, answer and responses",
             ) from error
-    settled = {(r.problem.id, r.sample) for r in found if r.finish not in FAILED}
-    last = {(r.problem.id, r.sample): place for place, r in enumerate(found) if r.finish in FAILED}
-    return [
-        rollout
-        for place, rollout in enumerate(found)
-        if rollout.finish not in FAILED
-        or ((rollout.problem.id, rollout.sample) not in settled and last[rollout.problem.id, rollout.sample] == place)
-    ]
+        said = None if rollout.finish in FAILED else rollout.response
+        found[rollout.problem.id, rollout.sample, rollout.version, said] = rollout
+    settled = {(r.problem.id, r.sample) for r in found.values() if r.finish not in FAILED}
+    return [r for r in found.values() if r.finish not in FAILED or (r.problem.id, r.sample) not in settled]

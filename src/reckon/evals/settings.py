@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from reckon.core.config import Tree
+from reckon.core.config import Tree, load_yaml
 
 SETTINGS = "eval.yaml"
 
 RECORD = "made_with"
 """Versions, for the record: the same settings may be continued with others."""
+
+
+def stored_task(folder: Path) -> dict[str, Any] | None:
+    """The task of the evaluation in a folder, ``kind`` and settings; None if the folder does not say."""
+    path = folder / SETTINGS
+    benchmark = load_yaml(path).get("benchmark") if path.exists() else None
+    return benchmark.get("task") if isinstance(benchmark, dict) else None
 
 
 def differences(first: Tree, second: Tree) -> dict[str, tuple[Any, Any]]:

@@ -95,8 +95,9 @@ class InstructionsTask(Task):
     def verify(self, problem: Problem, response: str) -> Verdict:
         """The score that ``score`` and ``reading`` ask for.
 
-        ``detail`` has the ids of the ``instructions`` and, for each, whether it is followed: ``strict`` and ``loose``.
-        A response that is empty, or the prompt again, follows nothing.
+        ``detail`` has the ids of the ``instructions`` and, for the ``figures`` of an evaluation, IFEval's four: whether
+        each is followed and whether all are, strictly and loosely. A response that is empty, or the prompt again,
+        follows nothing.
         """
         instructions = _instructions(problem)
         text, reason = _judged(response)
@@ -111,7 +112,13 @@ class InstructionsTask(Task):
         counted = strict if self.config.reading == "strict" else loose
         share = sum(counted) / len(counted)
         score = share if self.config.score == "share" else float(share == 1)
-        detail = {"instructions": [one.id for one in instructions], "strict": strict, "loose": loose}
+        figures = {
+            "prompt strict": [all(strict)],
+            "prompt loose": [all(loose)],
+            "instruction strict": strict,
+            "instruction loose": loose,
+        }
+        detail = {"instructions": [one.id for one in instructions], "figures": figures}
         return Verdict(score, reason or ("followed" if share == 1 else "not followed"), detail=detail)
 
     def gold_response(self, problem: Problem) -> str | None:
@@ -124,17 +131,6 @@ class InstructionsTask(Task):
             return []
         inside = f"<think> {example} </think>"
         return [inside, f"{inside} <answer> </answer>", f"<think> {example}"]
-
-
-def accuracies(verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """IFEval's four numbers: by prompt (all its instructions are followed) and by instruction, strictly and loosely."""
-    found = {}
-    for reading in ("strict", "loose"):
-        prompts = [verdict.detail[reading] for verdict in verdicts]
-        flat = [followed for prompt in prompts for followed in prompt]
-        found[f"prompt {reading}"] = sum(map(all, prompts)) / len(prompts)
-        found[f"instruction {reading}"] = sum(flat) / len(flat)
-    return found
 
 
 def _judged(response: str) -> tuple[str, str]:
