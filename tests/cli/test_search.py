@@ -133,7 +133,9 @@ def test_searches_are_compared_without_a_model(beam: tuple[Path, dict[str, Any]]
         (["micro", "--replay", "x"], "exclude each other"),
         (["micro", "--task", "countdown", "--method", "beem", "--out", "x"], "did you mean 'beam'"),
         (["micro", "--task", "countdown", "--method", "beam", "--out", "x"], "needs a scorer"),
-        (["micro", "--task", "countdown", "--scorer", "oracle", "--reference", "x", "--out", "x"], "no reference"),
+        (["micro", "--task", "countdown", "--scorer", "oracle", "--reference", "x", "--out", "x"], "has a reference"),
+        (["micro", "--task", "countdown", "--set", "engine.kind=vlm", "--out", "x"], "did you mean vllm"),
+        (["micro", "--task", "countdown", "--set", "search.shown=1", "--out", "x"], "unknown key shown"),
         (["micro", "--task", "countdown", "--set", "optim.lr=1", "--out", "x"], "not a part of a search"),
     ],
 )

@@ -66,6 +66,17 @@ stages:
     max_tokens: 55
 """
 
+SEARCH = """
+kind: sample
+model: {model}
+template: micro
+task: {{kind: countdown}}
+problems: 30
+samples: 4
+max_new_tokens: 60
+search: {search}
+"""
+
 TINY = Shape(
     vocabulary=10, hidden=4, intermediate=6, layers=2, heads=2, kv_heads=1, head_width=2, context=64, biases=True
 )
@@ -259,6 +270,17 @@ def test_dynamic_sampling_and_a_budget_of_tokens(tmp_path: Path, model_folder: P
     # The step that reaches the 5,000 may add 3 rounds of 32 samples.
     assert tokens(zero)["rollouts"] == (5000 + 96 * 50, None)
     assert tokens(zero)["training"] == (2 * (5000 + 96 * 50), None)
+
+
+def test_a_search_costs_its_budget_for_each_sample(tmp_path: Path, model_folder: Path) -> None:
+    search = f"{{method: {{kind: beam}}, scorer: {model_folder}, budget: 250}}"
+    [stage] = planned(made(tmp_path, SEARCH.format(model=model_folder, search=search))).values()
+    assert tokens(stage) == {"searches": (30 * 4 * 250, None)}
+    assert stage.sketch.batch == {"prompts": 30, "samples": 120}
+    assert stage.sketch.memory is not None
+    assert stage.sketch.memory.others == stage.sketch.memory.weights
+    assert stage.sketch.notes == ["what the scorer of the search reads is not in the time"]
+    assert stage.reads["search.scorer"] == str(model_folder)
 
 
 def test_a_mix_is_bounded_by_the_part_that_is_known(tmp_path: Path, model_folder: Path) -> None:

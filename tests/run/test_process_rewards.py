@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,14 @@ stages:
     completions: 2
     max_new_tokens: 8
   process: {{kind: reward, data: [labels], loss: process, steps: {{max_tokens: 3}}, lora: {{rank: 2}}}}
+  found:
+    kind: sample
+    model: {model}
+    task: {{kind: even}}
+    problems: 3
+    samples: 2
+    max_new_tokens: 8
+    search: {{method: {{kind: beam, beams: 4}}, scorer: process, budget: 40}}
   outcomes: {{kind: curate, data: [samples], operations: [{{kind: labels, threshold: 1.0}}]}}
   implicit: {{kind: reward, data: [outcomes], loss: implicit, beta: 0.1}}
 """
@@ -76,6 +85,14 @@ def test_both_are_made_and_score(
     _, _, card = load_reward_model(trained(out, "process"))
     assert (card.loss, card.steps, card.template) == ("process", StepRule(max_tokens=3), "micro")
     ProcessReward(trained(out, "process"))
+
+    rows = read_jsonl(stage(out, "found") / "samples.jsonl")
+    assert len(rows) == 6
+    assert all(8 < row["generated"] <= 40 and row["scored"] > row["generated"] for row in rows)
+    manifest = json.loads((stage(out, "found") / "manifest.json").read_text())
+    assert manifest["figures"]["generated_tokens"] == sum(row["generated"] for row in rows)
+    assert manifest["inputs"]["search.scorer"]["from"] == "process"
+    assert manifest["config"]["search"]["method"]["width"] == 4, "defaults are on record"
 
     model, _ = load_model(trained(out, "implicit"))
     assert (card_of(model).loss, card_of(model).beta) == ("implicit", 0.1)

@@ -89,3 +89,10 @@ def test_an_end_that_no_token_stands_for_is_taken_back_whole() -> None:
 def test_what_answers_without_thinking_is_left_alone() -> None:
     tree = grown(force(), lambda text, rng: "=a" + END, 40)
     assert texts(tree) == ["=a"]
+
+
+def test_forced_words_that_fill_a_response_are_not_forced_for_ever() -> None:
+    # Nothing is left of six tokens beside the forced end and what follows it, so the search is over and not paid.
+    tree = grown(force(thinking_tokens=1, answer="!!"), endless, 80, most=6)
+    assert texts(tree) == [STOP + "!!"]
+    assert tree.generated == 0

@@ -115,3 +115,11 @@ def test_replay_refuses_what_it_cannot_know() -> None:
     assert [node.id for node in replay(forced, planning, 50).nodes] == [node.id for node in forced.nodes]
     with pytest.raises(ConfigError, match="plans by its budget"):
         replay(forced, planning, 40)
+
+
+def test_the_end_of_a_budget_is_the_same_live_and_replayed_where_a_node_would_cost_nothing() -> None:
+    # After nine tokens of thinking the forced end fills the response: a node of no tokens, where the budget has ended.
+    method = Force(thinking_tokens=9, answer_tokens=1, waits=0, end="</t>")
+    large, small = (grown(method, lambda text, rng: "c", budget, most=10) for budget in (30, 9))
+    assert [node.finish for node in large.nodes[:2]] == [None, "length"]
+    assert [node.id for node in replay(large, method, 9).nodes] == [node.id for node in small.nodes] == ["0"]

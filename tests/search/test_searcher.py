@@ -153,3 +153,21 @@ def test_answers_that_the_task_calls_equal_are_written_alike() -> None:
     assert {node.answer for node in tree.finished()} < set("aAbB")
     assert len({(node.answer or "").lower() for node in tree.finished()}) == 2
     assert len({node.answer for node in tree.finished()}) == 2
+
+
+def test_a_stop_text_ends_the_response_in_whichever_steps_it_stands() -> None:
+    said = "ab.>=a.>?c"
+
+    def script(text: str, rng: random.Random) -> str:
+        written = text.partition("A:")[2]
+        return said[len(written)] if len(written) < len(said) else END
+
+    for size in range(1, 9):
+        made = searcher(Beam(beams=1, width=1), ToyEngine(script), Scored(taste))
+        sampling = replace(made.sampling, stop=(".>?", "?c!"))
+        made = replace(made, sampling=sampling, steps=StepRule(separators=(), max_tokens=size))
+        tree = made.plant(problem(), 9, 0)
+        made.grow([tree])
+        [end] = tree.finished()
+        assert (made.path(tree, end).text, end.finish) == ("ab.>=a.>?", "stop"), size
+        assert end.answer == "a.>?"

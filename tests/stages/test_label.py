@@ -95,6 +95,17 @@ def test_what_cannot_be_judged_has_no_label(tmp_path: Path) -> None:
     assert [each["labels"] for each in made] == [[None, None], [1.0]]
 
 
+def test_a_beginning_as_long_as_a_response_may_be_is_judged_as_it_is(tmp_path: Path) -> None:
+    _, tokenizer = load_model("micro")
+    first, second, last = " 1 + 2 = 3,", " 3 + 1 = 4,", " yes."
+    limit = len(tokenizer(first + second)["input_ids"])
+    engine = Scripted(tokenizer, {first: [" yes.", " no."]})
+    asker = sampler(engine, Ends(), limit)
+    [made] = label_to_file(tmp_path / "l.jsonl", asker, [row(3, first + second + last)], MICRO_STEPS, 2, 0)
+    assert made["labels"] == [0.5, 0.0, 1.0]
+    assert len(engine.asked) == 2
+
+
 def test_an_interrupted_stage_ends_with_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label, "ROWS_PER_CHUNK", 2)
     model, tokenizer = load_model("micro")

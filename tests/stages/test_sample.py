@@ -12,10 +12,13 @@ from reckon.core.store import read_jsonl, write_jsonl
 from reckon.engine.base import Request, Sampling
 from reckon.engine.native import NativeEngine
 from reckon.models.load import end_ids, load_model
+from reckon.models.steps import MICRO_STEPS
 from reckon.models.template import PromptTemplate
 from reckon.rollout.sample import Sampler
+from reckon.search.build import SearchConfig, build_search
+from reckon.search.sampler import SearchSampler
 from reckon.stages import sample
-from reckon.stages.sample import Shots, sample_to_file
+from reckon.stages.sample import Shots, figures_of, sample_to_file
 from reckon.tasks.registry import build_task
 
 MIX = {
@@ -92,3 +95,65 @@ def test_too_few_worked_examples_are_refused(sampler: Sampler, tmp_path: Path) -
     shots = Shots(data=str(tmp_path / "shots.jsonl"), count=1)
     with pytest.raises(DataError, match="1 worked examples are too few"):
         sample_to_file(tmp_path / "s.jsonl", sampler, sampler.task.problems("train")[:1], 1, 0, "m", shots=shots)
+
+
+def search(sampler: Sampler, method: str = "rebase", budget: int = 96) -> SearchSampler:
+    config = SearchConfig.model_validate(
+        {"method": {"kind": method}, "scorer": "confidence", "budget": budget, "steps": MICRO_STEPS.model_dump()}
+    )
+    return build_search(config, sampler)
+
+
+def test_a_search_gives_rows_like_any_other_and_says_what_it_cost(sampler: Sampler, tmp_path: Path) -> None:
+    problems = sampler.task.problems("train")[:3]
+    plain = sample_to_file(tmp_path / "plain.jsonl", sampler, problems, 2, 0, "micro")
+    rows = sample_to_file(tmp_path / "found.jsonl", search(sampler, budget=300), problems, 2, 0, "micro")
+    assert [row["id"] for row in rows] == [row["id"] for row in plain]
+    cost = ["generated", "prefill", "scored", "responses"]
+    assert {tuple(row) for row in rows} == {(*plain[0], *cost)}
+    assert all(type(row[name]) is type(plain[0][name]) for row in rows for name in ("tokens", "score", "question"))
+    # Several responses of up to 24 tokens were paid; the row has the one that was chosen.
+    assert all(row["tokens"] <= 24 < row["generated"] <= 300 and row["responses"] >= 2 for row in rows)
+    assert figures_of(rows)["generated_tokens"] == sum(row["generated"] for row in rows)
+    assert figures_of(plain)["generated_tokens"] == sum(row["tokens"] for row in plain)
+
+
+def test_an_interrupted_search_ends_with_the_same_file(
+    sampler: Sampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two searches of four responses each; a write has no fewer responses in it than without a search, and no more.
+    monkeypatch.setattr(sample, "REQUESTS_PER_CHUNK", 16)
+    problems = sampler.task.problems("train")[:4]
+    whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
+    sample_to_file(whole, search(sampler, "mcts"), problems, 2, 0, "micro")
+    told: list[int] = []
+
+    def check() -> None:
+        if told[-1] >= 4:
+            raise Interrupted("enough")
+
+    with pytest.raises(Interrupted):
+        sample_to_file(cut, search(sampler, "mcts"), problems, 2, 0, "micro", check=check, progress=told.append)
+    assert told == [0, 4]
+    write_jsonl(cut, read_jsonl(cut)[:3])
+    sample_to_file(cut, search(sampler, "mcts"), problems, 2, 0, "micro")
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+def test_worked_examples_stand_before_a_search_too(
+    sampler: Sampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = sampler.task.problems("train")[:1]
+    write_jsonl(tmp_path / "shots.jsonl", [{"question": f"q{n}", "response": " worked."} for n in range(3)])
+    shown: list[str] = []
+    submit: Callable[..., None] = sampler.engine.submit
+
+    def spy(requests: Sequence[Request]) -> None:
+        shown.extend(sampler.tokenizer.decode(request.prompt_ids) for request in requests)
+        submit(requests)
+
+    monkeypatch.setattr(sampler.engine, "submit", spy)
+    shots = Shots(data=str(tmp_path / "shots.jsonl"), count=2)
+    [row] = sample_to_file(tmp_path / "s.jsonl", search(sampler), problems, 1, 0, "micro", shots=shots)
+    assert all(prompt.count(" worked.") == 2 and row["prompt"] in prompt for prompt in shown)
+    assert "worked" not in row["prompt"]

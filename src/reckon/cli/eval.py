@@ -21,7 +21,8 @@ from reckon.core.store import append_jsonl, write_json
 if TYPE_CHECKING:
     from reckon.core.records import Rollout
     from reckon.evals.benchmark import Benchmark
-    from reckon.evals.evaluation import Evaluation, SearchConfig
+    from reckon.evals.evaluation import Evaluation
+    from reckon.search.build import SearchConfig
     from reckon.tasks.base import Task
 
 SUMMARY = "summary.json"
@@ -170,7 +171,7 @@ def _protocol(
 
 
 def _search(sections: dict[str, Any], scorer: str | None, budget: int | None) -> SearchConfig | None:
-    from reckon.evals.evaluation import SearchConfig
+    from reckon.search.build import SearchConfig
 
     if "search" not in sections:
         return None

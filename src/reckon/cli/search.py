@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import Field
 
 from reckon.core.config import Strict, Tree, apply_overrides, load_yaml, parse, to_yaml
 from reckon.core.errors import ConfigError
@@ -18,8 +18,6 @@ from reckon.core.stop import Stop
 from reckon.core.store import RunLock, file_digest, write_json, write_text
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from reckon.report.search_curves import Searched
     from reckon.search.searcher import Searcher
     from reckon.tasks.base import Task
@@ -38,6 +36,7 @@ class SearchSettings(Strict):
         scorer: its name or folder; None if there was none. reference: an implicit one's.
         problems: how many of the split's first problems; None for all.
         budget: generated tokens for each problem.
+        engine: who generated; older folders, which do not say, are the native engine's.
     """
 
     model: str
@@ -59,6 +58,7 @@ class SearchSettings(Strict):
     seed: int
     device: str
     dtype: str
+    engine: Tree = Field({"kind": "native"})
 
     @property
     def name(self) -> str:
@@ -85,7 +85,7 @@ def command(
     ] = None,
     reference: Annotated[str | None, typer.Option(help="The model that an implicit scorer was trained from.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting: task.KEY=VALUE, search.KEY=VALUE, steps.KEY=VALUE.")
+        list[str] | None, typer.Option("--set", help="task.KEY=VALUE; also search. (the method), steps. and engine.")
     ] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that defines a task.")] = None,
     problems: Annotated[int | None, typer.Option(min=1, help="Only the first so many. [default: all]")] = None,
@@ -117,7 +117,8 @@ def command(
     if model is None or task is None or out is None:
         missing = "a model" if model is None else "--task KIND" if task is None else "--out DIR"
         raise ConfigError(f"reckon search needs {missing}", fix="Or give --replay DIR to look at earlier searches")
-    tree = apply_overrides({"task": {"kind": task}, "search": {"kind": method}, "steps": {}}, settings or [])
+    sections = {"task": {"kind": task}, "search": {"kind": method}, "steps": {}, "engine": {"kind": "native"}}
+    tree = apply_overrides(sections, settings or [])
     given = {
         "model": model,
         "plugin_digests": [file_digest(path) for path in plugin or []],
@@ -167,25 +168,22 @@ def _seed(settings: SearchSettings, problem: str) -> int:
 
 def _searcher(given: dict[str, Any], tree: Tree, plugins: list[Path]) -> tuple[Searcher, SearchSettings]:
     from reckon.engine.base import Sampling
-    from reckon.engine.native import NativeEngine
-    from reckon.models.load import end_ids, load_model
-    from reckon.models.steps import StepRule
+    from reckon.engine.build import EngineConfig, build_engine
+    from reckon.models.load import end_ids, load_model, model_version
     from reckon.models.template import PromptTemplate
-    from reckon.rollout.process import ProcessReward
-    from reckon.search.methods import build_method
-    from reckon.search.methods import resolved as resolved_method
-    from reckon.search.scorers import build_scorer
-    from reckon.search.searcher import Searcher
-    from reckon.tasks.registry import resolved as resolved_task
+    from reckon.rollout.sample import Sampler
+    from reckon.search.build import SearchConfig, build_search
+    from reckon.tasks.registry import resolved
+
+    class Asked(Strict):
+        search: SearchConfig
+        engine: EngineConfig
 
     task, template = _task(tree, plugins), PromptTemplate(given["template"])
-    method, steps = build_method(tree["search"]), parse(StepRule, tree["steps"], "steps")
+    guided = {name: given[name] for name in ("scorer", "reference", "budget")}
+    section = {"method": tree["search"], **guided, "steps": tree["steps"] or None}
+    asked = parse(Asked, {"search": section, "engine": tree["engine"]}, "reckon search")
     model, tokenizer = load_model(given["model"], given["dtype"], given["device"])
-    scorer = None
-    if given["scorer"]:
-        scorer = build_scorer(given["scorer"], tokenizer, given["reference"], given["dtype"], given["device"])
-        if isinstance(scorer, ProcessReward) and not tree["steps"]:
-            steps = scorer.card.steps or steps
     sampling = Sampling(
         max_new_tokens=given["max_new_tokens"],
         temperature=given["temperature"],
@@ -193,34 +191,31 @@ def _searcher(given: dict[str, Any], tree: Tree, plugins: list[Path]) -> tuple[S
         stop=tuple(given["stop"]),
         stop_ids=end_ids(model, tokenizer),
     )
-    searcher = Searcher(task, NativeEngine(model, tokenizer), tokenizer, template, sampling, method, scorer, steps)
-    wanted = {"task": resolved_task(task), "search": resolved_method(method), "steps": steps.model_dump(mode="json")}
-    return searcher, parse(SearchSettings, {**given, **wanted, "model_version": _version(model)}, "reckon search")
+    sampler = Sampler(task, build_engine(asked.engine, model, tokenizer), tokenizer, template, sampling)
+    searcher = build_search(asked.search, sampler, given["dtype"], given["device"]).searcher
+    wanted = {
+        "model_version": model_version(model),
+        "task": resolved(task),
+        "search": asked.search.method,
+        "steps": searcher.steps.model_dump(mode="json"),
+        "engine": asked.engine.model_dump(mode="json"),
+    }
+    return searcher, parse(SearchSettings, {**given, **wanted}, "reckon search")
 
 
 def _task(tree: Tree, plugins: list[Path]) -> Task:
     from reckon.tasks.registry import build_task, load_plugin
 
-    foreign = [key for key in tree if key not in ("task", "search", "steps")]
+    foreign = [key for key in tree if key not in ("task", "search", "steps", "engine")]
     if foreign:
         raise ConfigError(
             f"{foreign[0]!r} is not a part of a search",
             where="--set",
-            fix="Write --set task.KEY=VALUE, search.KEY=VALUE or steps.KEY=VALUE",
+            fix="Write --set task.KEY=VALUE, search.KEY=VALUE, steps.KEY=VALUE or engine.KEY=VALUE",
         )
     for path in plugins:
         load_plugin(path)
     return build_task(tree["task"])
-
-
-def _version(model: PreTrainedModel) -> str | None:
-    """What tells this model from another of the same name."""
-    folder = Path(model.name_or_path)
-    if not folder.is_dir():
-        commit: str | None = getattr(model.config, "_commit_hash", None)
-        return commit
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return hashlib.sha256("".join(f"{path.name} {file_digest(path)}\n" for path in files).encode()).hexdigest()
 
 
 def _claim(out: Path, wanted: SearchSettings) -> None:

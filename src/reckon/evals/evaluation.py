@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reckon.core.config import Strict, load_yaml, to_yaml
 from reckon.core.errors import ConfigError
@@ -21,37 +21,12 @@ from reckon.evals.benchmark import Benchmark
 from reckon.evals.runner import evaluate_to_file
 from reckon.evals.samples import SAMPLES
 from reckon.evals.settings import SETTINGS, differences
-from reckon.models.steps import StepRule
 from reckon.models.template import PromptTemplate
-from reckon.rollout.process import ProcessReward
 from reckon.rollout.remote import RemoteSampler
 from reckon.rollout.sample import Asker, Sampler
-from reckon.search.methods import build_method
-from reckon.search.sampler import SearchSampler
-from reckon.search.scorers import build_scorer
-from reckon.search.searcher import Searcher
+from reckon.search.build import SearchConfig, build_search
 from reckon.tasks.base import Task
 from reckon.tasks.registry import resolved
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-
-class SearchConfig(Strict):
-    """A search in the place of each sample.
-
-    Attributes:
-        method: ``kind`` and settings; see :mod:`reckon.search.methods`.
-        scorer: what scores steps: ``confidence``, ``oracle`` or a process reward model's folder; None where the method
-            needs none.
-        budget: the most generated tokens of a search.
-        steps: where the steps of responses end; None: where the scorer was trained to find them, or at blank lines.
-    """
-
-    method: dict[str, Any]
-    scorer: str | None
-    budget: int
-    steps: StepRule | None = None
 
 
 class Server(Strict):
@@ -158,21 +133,14 @@ class Evaluation(Strict):
             return asker, self.endpoint.model, None
         if self.model is None:
             raise ConfigError("an evaluation needs a model", fix="Give a model, or an endpoint to ask")
-        from reckon.models.load import end_ids, load_model
+        from reckon.models.load import end_ids, load_model, model_version
 
         template = PromptTemplate(protocol.template)
-        method = build_method(self.search.method) if self.search else None
         model, tokenizer = load_model(self.model, self.dtype, self.device)
         sampling = Sampling(**{**asdict(sampling), "stop_ids": end_ids(model, tokenizer)})
-        engine = build_engine(self.engine, model, tokenizer)
-        if self.search is None or method is None:
-            return Sampler(task, engine, tokenizer, template, sampling), self.model, _version(model)
-        scorer, steps = None, self.search.steps
-        if self.search.scorer:
-            scorer = build_scorer(self.search.scorer, tokenizer, None, self.dtype, self.device)
-            steps = steps or (scorer.card.steps if isinstance(scorer, ProcessReward) else None)
-        searcher = Searcher(task, engine, tokenizer, template, sampling, method, scorer, steps or StepRule())
-        return SearchSampler(searcher, self.search.budget), self.model, _version(model)
+        sampler = Sampler(task, build_engine(self.engine, model, tokenizer), tokenizer, template, sampling)
+        searching = self.search and build_search(self.search, sampler, self.dtype, self.device)
+        return searching or sampler, self.model, model_version(model)
 
 
 def _claim(out: Path, wanted: EvalSettings) -> None:
@@ -192,16 +160,6 @@ def _claim(out: Path, wanted: EvalSettings) -> None:
             why="Samples of both in one file could not be told apart",
             fix=f"Choose another --out; if only the verifier changed: reckon eval --samples {out} --task KIND",
         )
-
-
-def _version(model: PreTrainedModel) -> str | None:
-    """What tells this model from another of the same name. Folders inside its own (``--out``, say) do not count."""
-    folder = Path(model.name_or_path)
-    if not folder.is_dir():
-        commit: str | None = getattr(model.config, "_commit_hash", None)
-        return commit
-    found = sorted(path for path in folder.iterdir() if path.is_file())
-    return hashlib.sha256("".join(f"{path.name} {file_digest(path)}\n" for path in found).encode()).hexdigest()
 
 
 def _digest(problems: Sequence[Problem]) -> str:

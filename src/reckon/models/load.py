@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging
 
 from reckon.core.errors import ConfigError, DataError
+from reckon.core.store import file_digest
 from reckon.models.lora import merged
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -87,6 +89,19 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
             where=str(folder),
             fix="Free some space or choose another place, then run the same command again",
         ) from error
+
+
+def model_version(model: PreTrainedModel) -> str | None:
+    """What tells a loaded model from another of the same name: sha256 over its folder's files, or the hub's commit.
+
+    Folders inside its own (the output of a command, say) do not count.
+    """
+    folder = Path(model.name_or_path)
+    if not folder.is_dir():
+        commit: str | None = getattr(model.config, "_commit_hash", None)
+        return commit
+    found = sorted(path for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256("".join(f"{path.name} {file_digest(path)}\n" for path in found).encode()).hexdigest()
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -58,13 +58,14 @@ from reckon.run.kinds import (
     TrainRecipe,
 )
 from reckon.run.progress import Progress
+from reckon.search.build import build_search
 from reckon.stages.curate import curate
 from reckon.stages.evaluate import HeldOut, evaluate_table, held_out_problems
 from reckon.stages.held_out_loss import HeldOutLoss
 from reckon.stages.held_out_preference import HeldOutPreference
 from reckon.stages.held_out_steps import HeldOutSteps
 from reckon.stages.label import label_to_file, read_responses
-from reckon.stages.sample import sample_to_file
+from reckon.stages.sample import figures_of, sample_to_file
 from reckon.stages.train import Source, Train
 from reckon.tasks.base import Task
 from reckon.tasks.registry import build_task
@@ -409,7 +410,7 @@ def _(recipe: SampleRecipe, job: Job) -> Made:
     path = job.folder / "samples.jsonl"
     rows = sample_to_file(
         path,
-        sampler,
+        build_search(recipe.search, sampler, recipe.dtype, recipe.device) if recipe.search else sampler,
         problems,
         recipe.samples,
         recipe.seed,
@@ -418,8 +419,7 @@ def _(recipe: SampleRecipe, job: Job) -> Made:
         check=job.stop.check,
         progress=job.progress.done,
     )
-    right = sum((row["score"] or 0) >= 1 for row in rows)
-    return Made("data", path, {"rows": len(rows), "right": right, "generated_tokens": sum(r["tokens"] for r in rows)})
+    return Made("data", path, figures_of(rows))
 
 
 @make.register

@@ -35,6 +35,8 @@ from reckon.rewards.spec import RewardSpec
 from reckon.rollout.collect import RolloutConfig
 from reckon.rollout.judge import JudgeConfig
 from reckon.run.shipped import method_names
+from reckon.search.build import SearchConfig
+from reckon.search.scorers import ORACLE
 from reckon.stages.evaluate import EvalConfig
 from reckon.stages.sample import Shots
 from reckon.stages.train import CheckpointConfig
@@ -338,6 +340,7 @@ class SampleRecipe(Recipe, Generation):
         problems: the first so many of the split.
         samples: responses to each.
         shots: worked examples shown before each problem.
+        search: each response is the one that a search chose.
     """
 
     kind: Literal["sample"]
@@ -347,12 +350,23 @@ class SampleRecipe(Recipe, Generation):
     problems: int = Field(ge=1)
     samples: int = Field(4, ge=1)
     shots: Shots | None = None
+    search: SearchConfig | None = None
 
     def _named(self) -> Iterator[tuple[str, str | None]]:
         yield "model", self.model
         yield from _task_sources("task", self.task)
         if self.shots is not None:
             yield "shots.data", self.shots.data
+        if self.search is not None:
+            yield from ((f"search.{name}", model) for name, model in self.search.models())
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> SampleRecipe:
+        if self.search is not None and self.search.scorer == ORACLE and set(_kinds(self.task)) != {"countdown"}:
+            raise ValueError("search.scorer = oracle knows Countdown alone, and there are other tasks here")
+        if self.search is not None and self.shots is not None and self.search.method["kind"] == "revise":
+            raise ValueError("search.method `revise` shows earlier answers where `shots` would show worked examples")
+        return self
 
 
 class LabelRecipe(Recipe, Generation):

@@ -8,7 +8,7 @@ shows how long responses are, an expectation stands beside it. What cannot be kn
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from typing import Any
@@ -229,10 +229,16 @@ class _Planner:
 
     @sketch.register
     def _(self, recipe: SampleRecipe, stage: Stage) -> Sketch:
-        shape, samples = self._shape(recipe), recipe.problems * recipe.samples
-        asked = Pass("samples", "generate", samples, recipe.max_new_tokens, self._mean_length(stage))
-        memory = _serving(recipe, shape, samples, recipe.max_new_tokens) if shape else None
-        notes = self._notes(recipe, recipe.model, shape, recipe.max_new_tokens, memory, generates=True)
+        shape, samples, longest = self._shape(recipe), recipe.problems * recipe.samples, recipe.max_new_tokens
+        asked = Pass("samples", "generate", samples, longest, self._mean_length(stage))
+        memory = _serving(recipe, shape, samples, longest) if shape else None
+        models = dict(recipe.search.models()) if recipe.search else {}
+        if recipe.search is not None:
+            most = samples * recipe.search.budget
+            asked = Pass("searches", "generate", math.ceil(most / longest), longest, most=most)
+            memory = self._searching(recipe, models.values(), shape) if shape else None
+        notes = self._notes(recipe, recipe.model, shape, longest, memory, generates=True)
+        notes += ["what the scorer of the search reads is not in the time"] * ("scorer" in models)
         return Sketch({"prompts": recipe.problems, "samples": samples}, [(asked, shape)], memory, notes)
 
     @sketch.register
@@ -298,6 +304,12 @@ class _Planner:
             "examples of an update": recipe.batch,
         }
         return Sketch(batch, [(training, shape)] + [(measured, shape)] * bool(heldout), memory, notes)
+
+    def _searching(self, recipe: SampleRecipe, models: Iterable[str], shape: Shape) -> Memory:
+        """Of searches, with their scorer's models beside the model, and as many responses at once as are let run."""
+        shapes = [self._shape_of(name) for name in models]
+        others = sum(each.parameters * costs.BYTES[recipe.dtype] for each in shapes if each)
+        return replace(_serving(recipe, shape, recipe.max_running, recipe.max_new_tokens), others=others)
 
     def _evaluation(self, recipe: TaskRecipe, steps: int, mean: float | None) -> Pass:
         """Held-out evaluations: before the first step, every so many steps, and after the last."""

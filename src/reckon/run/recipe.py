@@ -175,4 +175,4 @@ def _below(low: Tree, high: Tree) -> Tree:
 def _wanted(setting: str) -> str:
     """What a setting that names a source must name: the last word of it that is no number says."""
     word = next(part for part in reversed(setting.split(".")) if not part.isdigit())
-    return "model" if word.startswith("model") else "data"
+    return "model" if word.startswith("model") or word in ("scorer", "reference") else "data"

@@ -39,9 +39,12 @@ class Force(Method):
         return self.thinking_tokens is not None
 
     def grow(self, tree: Tree) -> Growth:
-        yield from self._response(tree)
-        while self.anytime:
+        while True:
+            before = tree.generated
             yield from self._response(tree)
+            # Where forced words fill a whole response it costs nothing, and others would follow for ever.
+            if not self.anytime or tree.generated == before:
+                return
 
     def _response(self, tree: Tree) -> Growth:
         room = min(tree.limit, tree.left if self.thinking_tokens is None else tree.limit) - self.answer_tokens

@@ -62,7 +62,7 @@ class Growing:
         started: list[Started] = []
         while self._waiting:
             most = self._most(self._waiting[0])
-            if most > self._left and (self._reserved or self._left == 0):
+            if self._left == 0 or (most > self._left and self._reserved):
                 break
             order, room = self._waiting.popleft(), min(most, self._left)
             first = all(other.parent is not order.parent for other in self.round)

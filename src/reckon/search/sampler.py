@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reckon.core.records import Problem, Role, Rollout, Verdict
+from reckon.core.records import Problem, Rollout, Verdict
 from reckon.core.seeds import seed_for
 from reckon.engine.base import Engine, Sampling
 from reckon.models.steps import StepRule
@@ -43,7 +43,6 @@ class SearchSampler:
         samples: int,
         purpose: tuple[str | int, ...],
         *,
-        role: Role = "policy",
         shown: Mapping[str, Sequence[int]] | None = None,
         check: Callable[[], None] | None = None,
         done: Collection[tuple[str, int]] = (),
@@ -61,9 +60,9 @@ class SearchSampler:
             for problem, sample in asked
         ]
         self.searcher.grow(trees, check)
-        return [self._rollout(tree, sample, role) for tree, (_, sample) in zip(trees, asked, strict=True)]
+        return [self._rollout(tree, sample) for tree, (_, sample) in zip(trees, asked, strict=True)]
 
-    def _rollout(self, tree: Tree, sample: int, role: Role) -> Rollout:
+    def _rollout(self, tree: Tree, sample: int) -> Rollout:
         searcher = self.searcher
         found = choose(tree, searcher.method.choose, searcher.method.aggregate)
         node = found or max(tree.nodes, key=lambda node: node.length)
@@ -82,7 +81,6 @@ class SearchSampler:
             finish="stop" if node.finish == "stop" else "length",
             seed=tree.seed,
             version=searcher.engine.version,
-            role=role,
             sampled=node.path_sampled(),
             verdict=replace(verdict, detail={**verdict.detail, "search": cost(tree)}),
             seconds={"generate": tree.seconds, "verify": verdict.seconds},

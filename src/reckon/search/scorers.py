@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from reckon.core.errors import ConfigError
 from reckon.rollout.process import ImplicitReward, ProcessReward
 from reckon.search.base import Path, StepScorer
 from reckon.search.oracle import CountdownOracle
@@ -39,11 +38,9 @@ def build_scorer(
         reference: the model that an implicit process reward model was trained from.
 
     Raises:
-        ConfigError: a reference is given for what has none; and as the models' loading.
+        ConfigError: as the models' loading.
         DataError: there is no such process reward model.
     """
     if name not in (CONFIDENCE, ORACLE):
         return ImplicitReward(name, reference, dtype, device) if reference else ProcessReward(name, dtype, device)
-    if reference:
-        raise ConfigError(f"the scorer {name} has no reference", where="reference", fix="Leave it out")
     return Confidence() if name == CONFIDENCE else CountdownOracle(tokenizer)

@@ -153,7 +153,9 @@ class Searcher:
             node.prompt_ids = self.template.render_after(attempts, order.question or asked, self.tokenizer)
         prompt = [*tree.shown(node), *node.path_ids()]
         node.prefill = len(prompt) if started.first else 0
-        stop = (*self.sampling.stop, *order.until, *(() if order.whole else self.steps.separators))
+        begun = self._begun(node.path_ids())
+        rests = [text[cut:] for text in self.sampling.stop for cut in range(1, len(text)) if begun.endswith(text[:cut])]
+        stop = (*self.sampling.stop, *rests, *order.until, *(() if order.whole else self.steps.separators))
         sampling = replace(self.sampling, max_new_tokens=started.room, stop=stop)
         return Request(number, prompt, sampling, seed_for(tree.seed, "node", node.id))
 
@@ -174,12 +176,21 @@ class Searcher:
         """How a node ends, which is also how its path does."""
         node = started.node
         if completion.finish == "stop":
-            text = self._decode(completion.token_ids)
-            if completion.token_ids[-1] in self.sampling.stop_ids or any(stop in text for stop in self.sampling.stop):
+            before = node.path_ids()[: -len(completion.token_ids)]
+            begun, text = self._begun(before), self._decode(completion.token_ids)
+            if completion.token_ids[-1] in self.sampling.stop_ids or any(
+                stop in begun[max(0, len(begun) - len(stop) + 1) :] + text for stop in self.sampling.stop
+            ):
                 return "stop"
         elif completion.finish != "length" or started.room < started.most:
             return "cancelled"
         return "length" if node.length >= self.sampling.max_new_tokens else None
+
+    def _begun(self, ids: Sequence[int]) -> str:
+        """The end of a text, as much of it as the beginning of a stop text can be that goes on in the next step."""
+        longest = max(map(len, self.sampling.stop), default=1) - 1
+        # A character takes at most four tokens.
+        return self._decode(ids[-4 * longest :])[-longest:] if longest else ""
 
     def _advance(self, complete: Sequence[Growing]) -> None:
         """Judge and score the rounds that are complete, all together, and hand them over."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from reckon.core.records import Problem, Rollout
 from reckon.core.seeds import seed_for
 from reckon.core.store import append_jsonl, read_jsonl
 from reckon.data.step_labels import cut
-from reckon.engine.base import Request
+from reckon.engine.base import Completion, Request
 from reckon.models.steps import StepRule
 from reckon.models.template import response_text
 from reckon.rollout.sample import Sampler, judge
@@ -95,12 +95,12 @@ def _labelled(
     asked = [_whole(row, sampler) for row in rows]
     pieces = [cut(r.response, r.finish == "stop", sampler.tokenizer, rule) for r in asked]
     begun = [
-        (rollout, ids[:end], number)
-        for rollout, (ids, ends, _) in zip(asked, pieces, strict=True)
+        _Begun(rollout, ids[:end], seed_for(seed, "label", row["id"], end, number))
+        for row, rollout, (ids, ends, _) in zip(rows, asked, pieces, strict=True)
         for end in ends[:-1]
         for number in range(completions)
     ]
-    completed = iter(judge(_completed(begun, sampler, seed, check), sampler.task))
+    completed = iter(judge(_completed(begun, sampler, check), sampler.task))
     labelled = []
     for row, rollout, (_, ends, texts) in zip(rows, judge(asked, sampler.task), pieces, strict=True):
         tried = [[next(completed) for _ in range(completions)] for _ in ends[:-1]]
@@ -128,15 +128,19 @@ def _whole(row: dict[str, Any], sampler: Sampler) -> Rollout:
     """The response of a row, as it was sampled, but for tokens that are written otherwise in the same text."""
     problem = Problem(row["problem"], row["question"], json.loads(row["gold"]))
     prompt, prompt_ids = sampler.template.render(problem.question, sampler.tokenizer)
-    return Rollout(row["id"], problem, 0, prompt, prompt_ids, row["response"], [], [], row["finish"], 0)
+    return Rollout(sampler.task.kind, problem, 0, prompt, prompt_ids, row["response"], [], [], row["finish"], 0)
 
 
-def _completed(
-    begun: Sequence[tuple[Rollout, list[int], int]],
-    sampler: Sampler,
-    seed: int,
-    check: Callable[[], None] | None,
-) -> list[Rollout]:
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """The first tokens of a response, and the seed to complete them with."""
+
+    rollout: Rollout
+    ids: list[int]
+    seed: int
+
+
+def _completed(begun: Sequence[_Begun], sampler: Sampler, check: Callable[[], None] | None) -> list[Rollout]:
     """Each response as the model continues it after its first tokens; ``response_ids`` are the new ones alone.
 
     One whose beginning is already as long as a response may be is not continued.
@@ -145,18 +149,21 @@ def _completed(
     requests = [
         Request(
             place,
-            [*rollout.prompt_ids, *ids],
-            replace(sampler.sampling, max_new_tokens=max(1, limit - len(ids))),
-            seed_for(seed, "label", rollout.task, len(ids), number),
+            [*one.rollout.prompt_ids, *one.ids],
+            replace(sampler.sampling, max_new_tokens=limit - len(one.ids)),
+            one.seed,
         )
-        for place, (rollout, ids, number) in enumerate(begun)
+        for place, one in enumerate(begun)
+        if len(one.ids) < limit
     ]
+    completions = {done.id: done for done in sampler.engine.generate(requests, check)}
+    whole = Completion(-1, finish="length")
     return [
         replace(
-            rollout,
-            response=response_text([*ids, *done.token_ids], sampler.tokenizer),
+            one.rollout,
+            response=response_text([*one.ids, *done.token_ids], sampler.tokenizer),
             response_ids=done.token_ids,
             finish=done.finish,
         )
-        for (rollout, ids, _), done in zip(begun, sampler.engine.generate(requests, check), strict=True)
+        for one, done in ((one, completions.get(place, whole)) for place, one in enumerate(begun))
     ]

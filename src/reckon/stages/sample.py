@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +17,11 @@ from reckon.core.records import Problem, Rollout
 from reckon.core.seeds import seed_for
 from reckon.core.store import append_jsonl, read_jsonl
 from reckon.rollout.sample import Sampler
+from reckon.search.sampler import SearchSampler
+from reckon.search.searcher import Searcher
 
 REQUESTS_PER_CHUNK = 512
-"""Responses generated between two writes; a kill loses no more than these."""
+"""Responses generated between two writes; a kill loses no more. A search counts as those that its budget can pay."""
 
 
 class Shots(Strict):
@@ -36,7 +39,7 @@ class Shots(Strict):
 
 def sample_to_file(
     path: Path,
-    sampler: Sampler,
+    sampler: Sampler | SearchSampler,
     problems: Sequence[Problem],
     samples: int,
     seed: int,
@@ -49,6 +52,7 @@ def sample_to_file(
     """Ask every problem ``samples`` times and append the responses to ``path``; what the file holds is not asked again.
 
     Args:
+        sampler: with a search in it, each row is the response that one search chose.
         model: what the rows give as their model.
         check: called between decoding steps; may raise to abandon the work.
         progress: called with the number of rows the file holds, at the start and after each write.
@@ -63,11 +67,12 @@ def sample_to_file(
     done = {(row["problem"], row["sample"]) for row in rows}
     examples = _examples(shots) if shots is not None else []
     progress(len(rows))
-    size = max(1, REQUESTS_PER_CHUNK // samples)
+    asked = sampler.searcher if isinstance(sampler, SearchSampler) else sampler
+    size = max(1, REQUESTS_PER_CHUNK // (samples * _responses(sampler)))
     for start in range(0, len(problems), size):
         chunk = problems[start : start + size]
         shown = (
-            {problem.id: _shown(sampler, problem, examples, shots.count, seed) for problem in chunk} if shots else None
+            {problem.id: _shown(asked, problem, examples, shots.count, seed) for problem in chunk} if shots else None
         )
         new = sampler.ask(chunk, samples, (seed, "sample"), shown=shown, check=check, done=done)
         fresh = [row_of(rollout, model) for rollout in new]
@@ -78,7 +83,10 @@ def sample_to_file(
 
 
 def row_of(rollout: Rollout, model: str) -> dict[str, Any]:
-    """A judged rollout as a row of data: plain columns that have one type whatever the task."""
+    """A judged rollout as a row of data: plain columns that have one type whatever the task.
+
+    That of a search also has what it cost, see :func:`reckon.search.sampler.cost`.
+    """
     verdict = rollout.verdict
     return {
         "id": f"{model}:{rollout.problem.id}:{rollout.sample}",
@@ -95,7 +103,24 @@ def row_of(rollout: Rollout, model: str) -> dict[str, Any]:
         "tokens": len(rollout.response_ids),
         "model": model,
         "sample": rollout.sample,
+        **(verdict.detail.get("search", {}) if verdict else {}),
     }
+
+
+def figures_of(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Counts for the stage's manifest: rows, right responses, and all tokens that were generated for them."""
+    return {
+        "rows": len(rows),
+        "right": sum((row["score"] or 0) >= 1 for row in rows),
+        "generated_tokens": sum(row.get("generated", row["tokens"]) for row in rows),
+    }
+
+
+def _responses(sampler: Sampler | SearchSampler) -> int:
+    """How many of the longest responses a sample can cost."""
+    if isinstance(sampler, Sampler):
+        return 1
+    return math.ceil(sampler.budget / sampler.searcher.sampling.max_new_tokens)
 
 
 def _examples(shots: Shots) -> list[dict[str, Any]]:
@@ -109,7 +134,9 @@ def _examples(shots: Shots) -> list[dict[str, Any]]:
     return found
 
 
-def _shown(sampler: Sampler, problem: Problem, examples: list[dict[str, Any]], count: int, seed: int) -> Sequence[int]:
+def _shown(
+    sampler: Sampler | Searcher, problem: Problem, examples: list[dict[str, Any]], count: int, seed: int
+) -> Sequence[int]:
     """The token ids of the problem's prompt after ``count`` worked examples of other questions."""
     others = [row for row in examples if row["question"] != problem.question]
     alike = [row for row in others if row.get("task") == sampler.task.member(problem).kind]
