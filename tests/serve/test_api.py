@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,21 @@ from openai import BadRequestError, OpenAI
 from reckon.engine.native import NativeEngine
 from reckon.models.load import load_model
 from reckon.serve.settings import Settings
-from tests.serve.serving import ANSWER, CHAT, END, THOUGHT, Scripted, events, get, ids, native, post, serving
+from tests.serve.serving import (
+    ANSWER,
+    CHAT,
+    END,
+    THOUGHT,
+    Scripted,
+    connect,
+    events,
+    get,
+    ids,
+    native,
+    post,
+    send_post,
+    serving,
+)
 
 THINKING, CONTENT = THOUGHT.removesuffix("</think>").removeprefix(" <think>").strip(), ANSWER.strip()
 THOUGHT_TOKENS, ALL_TOKENS = len(ids(THOUGHT)), len(ids(THOUGHT + ANSWER)) + 1
@@ -309,6 +324,34 @@ def test_a_response_that_takes_too_long_and_signs_of_life() -> None:
             assert b"\n\n: keep-alive\n\n" in response.read()
 
 
+def test_a_stream_that_waits_for_its_first_word_shows_signs_of_life() -> None:
+    settings = Settings(keep_alive_s=0.05)
+    with serving(native(Scripted(step_s=0.3), settings), settings) as url, connect(url) as connection:
+        send_post(connection, {"prompt": "one", "max_tokens": 1, "stream": True}, "/v1/completions")
+        start = time.monotonic()
+        told = b""
+        while b"[DONE]" not in told:
+            told += connection.recv(65536)
+            if b": keep-alive" in told and b'"text"' not in told:
+                start = time.monotonic()
+        assert told.index(b": keep-alive") < told.index(b'"text":" <think>"')
+        assert time.monotonic() - start < 5
+
+
+def test_all_that_is_answered_is_counted(scripted: str) -> None:
+    def counted() -> set[str]:
+        return {line for line in get(scripted, "/metrics")[1].splitlines() if line.startswith("reckon_requests_total")}
+
+    before = counted()
+    post(scripted, {"messages": []})
+    post(scripted, CHAT, Host="evil.example")
+    get(scripted, "/v1/nothing")
+    post(scripted, CHAT, "/chat/completions")
+    new = {line.partition(" ")[0].removeprefix("reckon_requests_total") for line in counted() - before}
+    chat = {f'{{path="chat",status="{code}"}}' for code in (200, 400, 403)}
+    assert chat | {'{path="other",status="404"}'} <= new
+
+
 def test_the_description_is_of_this_server(scripted: str) -> None:
     described = json.loads(get(scripted, "/openapi.json")[1])
     assert set(described["paths"]) == {
@@ -325,3 +368,7 @@ def test_the_description_is_of_this_server(scripted: str) -> None:
     assert fields["n"]["anyOf"][0] == {"type": "integer", "minimum": 1, "maximum": 8}
     tokens = described["components"]["schemas"]["TextAsk"]["properties"]["prompt"]["anyOf"][2]["items"]
     assert tokens == {"type": "integer", "minimum": 0, "maximum": 391}
+    prompt = described["components"]["schemas"]["TextAsk"]["properties"]["prompt"]["anyOf"]
+    assert prompt[2]["maxItems"] == prompt[3]["items"]["maxItems"] == 511
+    assert post(scripted, {"prompt": [1] * 511}, "/v1/completions")[0] == 200
+    assert post(scripted, {"prompt": [1] * 512}, "/v1/completions")[0] == 400

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import uvicorn
 
+from reckon.engine.native import NativeEngine
+from reckon.models.load import load_model
 from reckon.serve.connection import GRACE_S, guarded
 from reckon.serve.gate import Access
 from reckon.serve.run import bind
@@ -213,6 +215,17 @@ def test_clients_that_leave_end_their_work_at_once() -> None:
         assert threading.active_count() <= threads
         gc.collect()
         until(lambda: descriptors() <= files + 2)
+
+
+def test_a_client_that_leaves_gives_its_rows_of_the_cache_back() -> None:
+    engine = NativeEngine(*load_model("micro"), max_running=8)
+    with serving(native(engine, running=8)) as url:
+        for _ in range(3):
+            connection = connect(url)
+            send_post(connection, {**CHAT, "stream": True, "n": 8, "temperature": 100})
+            until(lambda: bool(engine._rows))
+            connection.close()
+            until(lambda: not engine._rows and not engine._waiting, 2.0)
 
 
 def test_overload_is_told_and_passes() -> None:

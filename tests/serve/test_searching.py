@@ -43,7 +43,7 @@ def micro() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def limited() -> Iterator[str]:
-    with serving(native(settings=Settings(search_tokens=1000))) as url:
+    with serving(native(settings=Settings(search_tokens=1000, search_samples=5))) as url:
         yield url
 
 
@@ -77,7 +77,7 @@ def test_a_vote_is_an_ordinary_response_that_cost_more() -> None:
     assert usage["completion_tokens"] == sum(other if n % 3 == 0 else one for n in range(len(engine.seen)))
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "revise"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_streams_what_it_says_whole(micro: str, method: str) -> None:
     body = asked(method, 150, seed=3, max_tokens=60)
     status, whole = post(micro, body)
@@ -102,11 +102,27 @@ def test_a_revision_sees_the_chat_and_the_response() -> None:
     assert len(second) > len(first) + len(ids(THOUGHT + ANSWER))
 
 
+@pytest.mark.parametrize("length", [100, 400])
+def test_revisions_have_what_is_left_of_the_context(length: int) -> None:
+    """Without max_tokens the first response may have all of it; later prompts are longer, or show fewer responses."""
+    engine = Scripted(lambda _: [*ids(" 24") * length, END])
+    body = asked("revise", 5 * (length + 1))
+    with serving(native(engine)) as url:
+        status, told = post(url, body)
+    assert (status, told["choices"][0]["finish_reason"]) == (200, "stop")
+    assert len(engine.seen) >= 5
+    shows = [len(request.prompt_ids) > length for request in engine.seen]
+    assert shows == [False, *[length == 100] * (len(shows) - 1)]
+    for request in engine.seen:
+        assert len(request.prompt_ids) + request.sampling.max_new_tokens <= 512
+
+
 @pytest.mark.parametrize(
     ("body", "param", "said"),
     [
         (asked("wote", 100), "search.method", "did you mean 'vote'?"),
-        (asked("vote", 1001), "search.budget", "1000"),
+        (asked("vote", 1001), "search.budget", "search.budget may be 1000 here, and is 1001"),
+        ({**CHAT, "search": {"method": "vote", "budget": 9, "samples": 6}}, "search.samples", "may be 5 here"),
         (asked("vote", 0), "search.budget", ""),
         (asked("vote", 100, n=2), "search", "n does not"),
         (asked("vote", 100, logprobs=True), "search", "logprobs"),
@@ -119,6 +135,37 @@ def test_what_cannot_be_searched_is_a_400_that_says_why(limited: str, body: Any,
     status, told = post(limited, body)
     assert (status, told["error"]["param"]) == (400, param)
     assert said in told["error"]["message"]
+
+
+def test_the_bounds_of_a_search_are_in_the_description(limited: str) -> None:
+    schemas = json.loads(get(limited, "/openapi.json")[1])["components"]["schemas"]
+    asked_ = schemas["SearchAsk"]["properties"]
+    assert asked_["method"]["enum"] == list(METHODS)
+    assert (asked_["budget"]["minimum"], asked_["budget"]["maximum"]) == (1, 1000)
+    assert asked_["samples"]["anyOf"][0] == {"type": "integer", "minimum": 1, "maximum": 5}
+    assert schemas["SearchAsk"]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("wanted", [1, 3, None])
+def test_a_search_ends_with_the_last_of_its_samples(wanted: int | None) -> None:
+    engine = Scripted()
+    settings = Settings(search_samples=70)
+    body = asked("best-of-n", 60_000, max_tokens=40)
+    if wanted is not None:
+        body["search"]["samples"] = wanted
+    with serving(native(engine, settings), settings) as url:
+        status, told = post(url, body)
+    assert (status, len(engine.seen)) == (200, wanted or 70)
+    assert told["choices"][0]["message"]["content"] == ANSWER.strip()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_ends_with_its_samples(micro: str, method: str) -> None:
+    body = asked(method, 5000, seed=3, max_tokens=20)
+    body["search"]["samples"] = 3
+    status, told = post(micro, body)
+    assert status == 200
+    assert 0 < told["usage"]["completion_tokens"] <= 60
 
 
 def test_a_text_is_not_searched_for(limited: str) -> None:

@@ -93,6 +93,18 @@ def test_it_is_not_asked_to_search() -> None:
         refused, told = post(url, {**CHAT, "search": {"method": "vote", "budget": 100}})
         assert (refused, told["error"]["param"]) == (400, "search")
         assert not other.bodies
+        described = json.loads(get(url, "/openapi.json")[1])["components"]["schemas"]
+        assert "search" not in described["ChatAsk"]["properties"]
+        assert "SearchAsk" not in described
+
+
+def test_every_prompt_counts_against_what_may_be_under_way() -> None:
+    settings = Settings(max_waiting=1)
+    with other_server(lambda _: {}) as other:
+        other.models = ["big"]
+        with serving(Upstream(other.url, None, settings, 2), settings) as url:
+            assert post(url, {"prompt": ["a", "b"], "n": 2}, "/v1/completions")[0] == 400
+        assert not other.bodies
 
 
 def test_its_failures_are_told() -> None:

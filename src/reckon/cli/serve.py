@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 KEY_ENV = "RECKON_API_KEY"
 
+_OPTIONS = {"request_s": "timeout", "max_waiting": "max-waiting"}
+"""Settings that are called otherwise here."""
+
 
 def command(
     model: Annotated[str | None, typer.Argument(help="A model's folder, its name on the hub, or micro.")] = None,
@@ -47,6 +50,8 @@ def command(
     max_running: Annotated[int, typer.Option(min=1, help="Responses generated at once.")] = 64,
     max_waiting: Annotated[int, typer.Option(min=0, help="Responses that may wait; beyond them: 429.")] = 64,
     timeout: Annotated[float, typer.Option(help="Seconds that a response may take.")] = 600.0,
+    search_tokens: Annotated[int, typer.Option(min=1, help="The most tokens of one search.")] = 65536,
+    search_samples: Annotated[int, typer.Option(min=1, help="The most responses of one search.")] = 1024,
     allow_host: Annotated[list[str] | None, typer.Option(help="A name this server goes by; * is any.")] = None,
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="A page that may ask from a browser, such as https://chat.example.")
@@ -64,7 +69,13 @@ def command(
     from reckon.serve.run import bind, make_server, serve
 
     settings = _settings(
-        thinking=thinking, efforts=_efforts(effort or []), closing=closing, max_waiting=max_waiting, request_s=timeout
+        thinking=thinking,
+        efforts=_efforts(effort or []),
+        closing=closing,
+        max_waiting=max_waiting,
+        request_s=timeout,
+        search_tokens=search_tokens,
+        search_samples=search_samples,
     )
     key = os.environ.get(KEY_ENV) or None
     listener = bind(host, port, key)
@@ -127,7 +138,8 @@ def _settings(**given: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(first["msg"], where=f"--{first['loc'][0]}") from None
+        name = str(first["loc"][0])
+        raise ConfigError(first["msg"], where=f"--{_OPTIONS.get(name, name)}") from None
 
 
 def _efforts(given: list[str]) -> dict[str, int | None]:

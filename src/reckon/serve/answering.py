@@ -33,12 +33,19 @@ class Pieces:
         self._metrics, self._seconds = metrics, settings.request_s
         self._task = asyncio.create_task(self._run(backend.answer(ask)))
 
-    async def next(self, seconds: float | None = None) -> Json | None:
-        """The next piece; None after the last. Raises Refusal, and TimeoutError where there is none in time."""
-        piece = await asyncio.wait_for(self._queue.get(), seconds)
-        if isinstance(piece, Refusal):
-            raise piece
-        return piece
+    async def each(self, seconds: float | None = None) -> AsyncIterator[Json | None]:
+        """The pieces in turn, and None whenever there was none for so long. Raises Refusal."""
+        while True:
+            try:
+                piece = await asyncio.wait_for(self._queue.get(), seconds)
+            except TimeoutError:
+                yield None
+                continue
+            if isinstance(piece, Refusal):
+                raise piece
+            if piece is None:
+                return
+            yield piece
 
     async def stop(self) -> None:
         """End the work, if it has not ended."""
@@ -79,8 +86,9 @@ class Answering:
         whole = Whole("chat" if isinstance(ask, ChatAsk) else "text")
 
         async def collect() -> None:
-            while (piece := await pieces.next()) is not None:
-                whole.add(piece)
+            async for piece in pieces.each():
+                if piece is not None:
+                    whole.add(piece)
 
         try:
             await unless_gone(request, collect())
@@ -89,23 +97,23 @@ class Answering:
         return JSONResponse(whole.json())
 
     async def stream(self, ask: ChatAsk | TextAsk, request: Request) -> Response:
-        """The response as events. What goes wrong before the first of them is an error of HTTP."""
+        """The response as events. What goes wrong before the first event or sign of life is an error of HTTP."""
         pieces = Pieces(self._backend, ask, self._settings, self._metrics)
         try:
-            first = await unless_gone(request, pieces.next())
+            told = await unless_gone(request, _with_first(pieces.each(self._settings.keep_alive_s)))
         except BaseException:
             await pieces.stop()
             raise
-        return EventStream(pieces, first, ask.wants_usage, self._settings.keep_alive_s)
+        return EventStream(pieces, _events(told, ask.wants_usage))
 
 
 class EventStream(StreamingResponse):
     """Server-sent events, one for each piece, and a comment now and then while there is none."""
 
-    def __init__(self, pieces: Pieces, first: Json | None, usage: bool, keep_alive_s: float) -> None:
+    def __init__(self, pieces: Pieces, events: AsyncIterator[str]) -> None:
         self._pieces = pieces
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-        super().__init__(_events(pieces, first, usage, keep_alive_s), media_type="text/event-stream", headers=headers)
+        super().__init__(events, media_type="text/event-stream", headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -114,21 +122,31 @@ class EventStream(StreamingResponse):
             await self._pieces.stop()
 
 
-async def _events(pieces: Pieces, piece: Json | None, usage: bool, keep_alive_s: float) -> AsyncIterator[str]:
+async def _events(pieces: AsyncIterator[Json | None], usage: bool) -> AsyncIterator[str]:
     try:
-        while piece is not None:
-            if "usage" not in piece or usage:
-                yield _event({"usage": None, **piece} if usage else piece)
-            waiting = True
-            while waiting:
-                try:
-                    piece, waiting = await pieces.next(keep_alive_s), False
-                except TimeoutError:
-                    yield ": keep-alive\n\n"
+        async for piece in pieces:
+            if piece is None:
+                yield ": keep-alive\n\n"
+            elif usage:
+                yield _event({"usage": None, **piece})
+            elif "usage" not in piece:
+                yield _event(piece)
     except Refusal as refusal:
         yield _event(refusal.body())
         return
     yield "data: [DONE]\n\n"
+
+
+async def _with_first(pieces: AsyncIterator[_T]) -> AsyncIterator[_T]:
+    """The same, when the first of them is there."""
+    first = await anext(pieces)
+
+    async def all_of_them() -> AsyncIterator[_T]:
+        yield first
+        async for piece in pieces:
+            yield piece
+
+    return all_of_them()
 
 
 def _event(data: Json) -> str:

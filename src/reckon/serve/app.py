@@ -17,8 +17,8 @@ from starlette.types import ASGIApp
 
 from reckon import __version__
 from reckon.serve.answering import Answering
-from reckon.serve.backend import Backend
-from reckon.serve.checks import check
+from reckon.serve.backend import Backend, Bounds
+from reckon.serve.checks import beside_search, check
 from reckon.serve.gate import Access, Gate
 from reckon.serve.metrics import Metrics
 from reckon.serve.refusal import ErrorReply, Refusal
@@ -79,7 +79,7 @@ def create_app(backend: Backend, settings: Settings, access: Access) -> ASGIApp:
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _other)
-    _describe(app, backend)
+    _describe(app, backend.bounds, settings)
     gate = Gate(app, access, settings, metrics)
     return CORSMiddleware(
         gate,
@@ -94,16 +94,10 @@ def _api(backend: Backend, settings: Settings, metrics: Metrics) -> APIRouter:
     api = APIRouter()
     answering = Answering(backend, settings, metrics)
 
-    async def respond(ask: ChatAsk | TextAsk, request: Request, path: str) -> Response:
-        try:
-            ignored = [name for name in check(ask, backend.context) if name not in backend.keys]
-            await _known(ask.model, backend)
-            respond_ = answering.stream if ask.stream else answering.whole
-            response = await respond_(ask, request)
-        except Refusal as refusal:
-            metrics.answered(path, refusal.status)
-            raise
-        metrics.answered(path, 200)
+    async def respond(ask: ChatAsk | TextAsk, request: Request) -> Response:
+        ignored = check(ask, backend.bounds, settings)
+        await _known(ask.model, backend)
+        response = await (answering.stream if ask.stream else answering.whole)(ask, request)
         if ignored:
             response.headers[IGNORED] = ", ".join(_harmless(name) for name in ignored[:20])
         return response
@@ -113,19 +107,23 @@ def _api(backend: Backend, settings: Settings, metrics: Metrics) -> APIRouter:
     @api.post("/chat/completions", responses=responses)
     async def chat(ask: ChatAsk, request: Request) -> Response:
         """Continue a chat. With ``stream`` the pieces come as server-sent events."""
-        return await respond(ask, request, "chat")
+        return await respond(ask, request)
 
     @api.post("/completions", responses=responses)
     async def complete(ask: TextAsk, request: Request) -> Response:
         """Continue a text as it is. With ``stream`` the pieces come as server-sent events."""
-        return await respond(ask, request, "completions")
+        return await respond(ask, request)
 
-    @api.get("/models", responses={**_PLAIN_ERRORS, 502: _ERRORS[502]})
+    one_of_them = {"operationId": "model", "parameters": {"name": "$response.body#/data/0/id"}}
+
+    @api.get("/models", responses={200: {"links": {"model": one_of_them}}, **_PLAIN_ERRORS, 502: _ERRORS[502]})
     async def models() -> ModelList:
         """All models that are served."""
         return ModelList(data=list(await backend.models()))
 
-    @api.get("/models/{name:path}", responses={**_PLAIN_ERRORS, 404: _ERRORS[404], 502: _ERRORS[502]})
+    missing = {**_PLAIN_ERRORS, 404: _ERRORS[404], 502: _ERRORS[502]}
+
+    @api.get("/models/{name:path}", operation_id="model", responses=missing)
     async def model(name: str) -> ModelCard:
         """One of them."""
         return await _known(name, backend)
@@ -192,8 +190,8 @@ async def _other(_: Request, error: Any) -> JSONResponse:
     return JSONResponse(refusal.body(), error.status_code, refusal.headers)
 
 
-def _describe(app: FastAPI, backend: Backend) -> None:
-    """Put the model's limits into the description, and take the framework's own error out of it: ours is 400."""
+def _describe(app: FastAPI, bounds: Bounds, settings: Settings) -> None:
+    """Put the bounds into the description, and take the framework's own error out of it: ours is 400."""
     describe: Callable[[], dict[str, Any]] = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -203,15 +201,23 @@ def _describe(app: FastAPI, backend: Backend) -> None:
                 operation["responses"].pop("422", None)
         for name in ("HTTPValidationError", "ValidationError"):
             described["components"]["schemas"].pop(name, None)
-        if backend.context is not None:
-            for ask in ("ChatAsk", "TextAsk"):
-                fields = described["components"]["schemas"][ask]["properties"]
-                for name in {"max_tokens", "max_completion_tokens"}.intersection(fields):
-                    fields[name]["anyOf"][0]["maximum"] = backend.context
-        if backend.vocabulary is not None:
-            _, _, ids, lists = described["components"]["schemas"]["TextAsk"]["properties"]["prompt"]["anyOf"]
-            for tokens in (ids, lists["items"]):
-                tokens["items"]["maximum"] = backend.vocabulary - 1
+        schemas = described["components"]["schemas"]
+        chat, text = (schemas[ask]["properties"] for ask in ("ChatAsk", "TextAsk"))
+        _, _, ids, lists = text["prompt"]["anyOf"]
+        if bounds.context is not None:
+            for tokens in (chat["max_tokens"], chat["max_completion_tokens"], text["max_tokens"]):
+                tokens["anyOf"][0]["maximum"] = bounds.context
+            ids["maxItems"] = lists["items"]["maxItems"] = bounds.context - 1
+        if bounds.vocabulary is not None:
+            ids["items"]["maximum"] = lists["items"]["items"]["maximum"] = bounds.vocabulary - 1
+        if bounds.search is None:
+            del chat["search"], schemas["SearchAsk"]
+        else:
+            asked = schemas["SearchAsk"]["properties"]
+            asked["method"] = {"type": "string", "enum": list(bounds.search.methods)}
+            asked["budget"]["maximum"] = bounds.search.budget
+            asked["samples"]["anyOf"][0]["maximum"] = bounds.search.samples
+            schemas["ChatAsk"] |= beside_search(settings)
         return described
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from reckon.serve.schema import ChatAsk, ModelCard, TextAsk
 from reckon.serve.wire import Json
 
 
-class Backend(Protocol):
-    """Answers requests that have passed every check.
+@dataclass(frozen=True)
+class SearchBounds:
+    """What one search may ask for.
+
+    Attributes:
+        methods: by name.
+        budget: tokens that it generates at most.
+        samples: responses, or steps of them, that it samples at most.
+    """
+
+    methods: tuple[str, ...]
+    budget: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a request may ask for, as far as that depends on where responses come from.
 
     Attributes:
         context: the most tokens of prompt and response; None if nobody knows.
         vocabulary: how many tokens there are; None if nobody knows.
-        keys: request keys beyond the schema's that mean something to it.
+        search: None if there is no search.
+        keys: request keys beyond the schema's that mean something.
     """
 
-    context: int | None
-    vocabulary: int | None
-    keys: frozenset[str]
+    context: int | None = None
+    vocabulary: int | None = None
+    search: SearchBounds | None = None
+    keys: frozenset[str] = frozenset()
+
+
+class Backend(Protocol):
+    """Answers requests that have passed every check against its ``bounds``."""
+
+    bounds: Bounds
 
     @property
     def load(self) -> tuple[int, int]:

@@ -21,8 +21,13 @@ from reckon.serve.settings import Settings
 OPEN_PATHS = {"/", "/page.js", "/page.css", "/health", "/v1/health"}
 """Need no key: the page, which asks for one, and the sign of life."""
 
+_COUNTED = {"/chat/completions": "chat", "/completions": "completions"}
+"""Paths whose answers are counted apart; a label for any path that strangers ask for would have no end."""
+
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_ALIKE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 @dataclass(frozen=True)
@@ -83,15 +88,25 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
+        send = self._counting(scope["path"], send)
         try:
             self._access.check(headers, scope["path"])
             body = await self._body(headers, receive)
         except Refusal as refusal:
-            self._metrics.answered("refused", refusal.status)
             await answer(send, refusal)
             return
         if body is not None:
             await self._app(scope, _replaying(body, receive), send)
+
+    def _counting(self, path: str, send: Send) -> Send:
+        name = _COUNTED.get(path.removeprefix("/v1"), "other")
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.answered(name, message["status"])
+            await send(message)
+
+        return counting
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
         """The whole body; None if the client has gone."""
@@ -113,7 +128,7 @@ class Gate:
             raise Refusal(408, f"the body did not arrive within {self._settings.body_s:g} s") from None
         if len(body) > most:
             raise Refusal(413, f"the body has more than {most} bytes", code="too_large")
-        if _depth(bytes(body)) > self._settings.max_depth:
+        if _deeper(bytes(body), self._settings.max_depth):
             raise Refusal(400, f"the body is nested more than {self._settings.max_depth} levels deep", code="too_deep")
         return bytes(body)
 
@@ -142,16 +157,15 @@ def _replaying(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _depth(body: bytes) -> int:
-    """How deep the brackets of a JSON text are nested."""
-    depth = deepest = 0
-    for match in _BRACKETS.finditer(body):
-        if match[0] in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif match[0] in b"]}":
-            depth -= 1
-    return deepest
+def _deeper(body: bytes, most: int) -> bool:
+    """Whether the brackets of a JSON text are nested more than ``most`` levels deep; they need not match.
+
+    A level at a time is taken away, since a loop over all brackets would keep everybody waiting.
+    """
+    brackets = _STRING.sub(b"", body).translate(_ALIKE, _NO_BRACKETS)
+    for _ in range(most):
+        brackets = brackets.replace(b"[]", b"")
+    return b"[]" in brackets or brackets.count(b"[") > most
 
 
 def _name(host: str) -> str:

@@ -56,7 +56,7 @@ class Metrics:
 
     def text(self, running: int, waiting: int) -> str:
         """All of it; ``running`` and ``waiting`` responses are under way now."""
-        lines = [*_head("reckon_requests_total", "counter", "Requests answered.")]
+        lines = [*_head("reckon_requests_total", "counter", "Requests answered, by path and status.")]
         for (path, status), count in sorted(self._answers.items()):
             lines.append(f'reckon_requests_total{{path="{path}",status="{status}"}} {count}')
         lines += _head("reckon_tokens_total", "counter", "Tokens of ended responses; reasoning is part of completion.")

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from reckon.core.seeds import seed_for
 from reckon.engine.base import Completion
-from reckon.serve.backend import Backend
+from reckon.serve.backend import Backend, Bounds
 from reckon.serve.checks import budget
 from reckon.serve.choice import Choice, Delta, Plan
+from reckon.serve.places import Places
 from reckon.serve.prompt import ChatPrompts, Prompt
 from reckon.serve.refusal import Refusal
 from reckon.serve.schema import ChatAsk, ModelCard, SearchAsk, TextAsk
@@ -43,8 +44,6 @@ class Native(Backend):
         max_running: as the engine was built with.
     """
 
-    keys: frozenset[str] = frozenset()
-
     def __init__(
         self,
         engine: Engine,
@@ -57,22 +56,23 @@ class Native(Backend):
         settings: Settings,
         template: str | None = None,
     ) -> None:
-        self.context: int | None = context
-        self.vocabulary: int | None = len(tokenizer)
         self._context, self._settings, self._end_ids = context, settings, end_ids
         self._prompts = ChatPrompts(tokenizer, template, settings.thinking)
-        self._worker = Worker(engine, max_running, settings.max_waiting)
+        self._worker, self._places = Worker(engine), Places(max_running, settings.max_waiting)
         self._tokenizer, self._decode, self._tags = tokenizer, decoder(tokenizer), Tags.of(tokenizer)
         self._closing = tokenizer.encode(settings.closing, add_special_tokens=False) if settings.closing else []
         now = int(time.time())
         self._cards = [ModelCard(id=name, created=now, max_model_len=context) for name in names]
         # One thread, since a tokenizer cannot encode for two at once; the event loop must not wait for a long text.
         self._encoder = ThreadPoolExecutor(1, "encoder")
-        self._searches = Searches(self._worker, self._prompts, tokenizer, self._encoder, settings)
+        self._searches = Searches(
+            self._worker, self._places, self._prompts, tokenizer, self._encoder, context, settings
+        )
+        self.bounds = Bounds(context, len(tokenizer), self._searches.bounds)
 
     @property
     def load(self) -> tuple[int, int]:
-        return self._worker.running, self._worker.waiting
+        return self._places.load
 
     @property
     def healthy(self) -> bool:
@@ -95,26 +95,21 @@ class Native(Backend):
         return self._sample(ask)
 
     async def _sample(self, ask: ChatAsk | TextAsk) -> AsyncIterator[Json]:
-        count = (ask.n or 1) * (1 if isinstance(ask, ChatAsk) else len(ask.prompts))
-        self._worker.reserve(count)
-        try:
+        with self._places.taken(ask.choices):
             prompts = await asyncio.get_running_loop().run_in_executor(self._encoder, self._encode, ask)
             plans = self._plans(ask, prompts)
             choices = [Choice(plan, self._tags, self._decode, self._closing) for plan in plans]
             wire = Wire("chat" if isinstance(ask, ChatAsk) else "text", ask.model or self._cards[0].id)
             async for piece in self._pieces(wire, choices, ask.logprobs is not None and ask.logprobs is not False):
                 yield piece
-        finally:
-            self._worker.release(count)
         read = sum(len(prompt.ids) for prompt in prompts)
         written = sum(len(choice.tokens) for choice in choices)
         yield wire.usage(usage(read, written, sum(choice.thought for choice in choices)))
 
     async def _search(self, ask: ChatAsk, wanted: SearchAsk) -> AsyncIterator[Json]:
         """The response that a search chooses, in one piece; the usage counts all that it generated."""
-        method = self._searches.method(ask, wanted)
-        self._worker.reserve(self._searches.width)
-        try:
+        method = self._searches.method(wanted)
+        with self._places.taken(self._searches.width):
             prompts = await asyncio.get_running_loop().run_in_executor(self._encoder, self._encode, ask)
             [plan] = self._plans(ask, prompts)
             wire = Wire("chat", ask.model or self._cards[0].id)
@@ -122,8 +117,6 @@ class Native(Backend):
                 yield piece
             messages = [message.turn() for message in ask.messages]
             found = await self._searches.find(method, wanted.budget, plan, messages, self._options(ask))
-        finally:
-            self._worker.release(self._searches.width)
         # It is all there: nothing may go on from where it was cut off.
         choice = Choice(replace(plan, max_tokens=len(found.response_ids)), self._tags, self._decode, self._closing)
         for delta in (choice.feed(found.response_ids), choice.end(Completion(0, finish=found.finish))):

@@ -64,7 +64,7 @@ class ChatPrompts:
             text = self._tokenizer.apply_chat_template(
                 [dict(message) for message in messages], tokenize=False, add_generation_prompt=True, **options
             )
-        except (TemplateError, TypeError, ValueError, KeyError) as error:
+        except (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
             message = f"the model's chat template does not take these messages: {error}"
             raise Refusal(400, message, param="messages") from None
         return Prompt(list(self._tokenizer(text, add_special_tokens=False)["input_ids"]), self._state(str(text)))

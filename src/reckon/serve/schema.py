@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -13,11 +12,6 @@ MAX_CHOICES, MAX_MESSAGES, MAX_PROMPTS, MAX_STOPS = 8, 512, 8, 16
 """In one request; choices are of each prompt."""
 
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
-
-BUDGET_LIKE = re.compile(
-    r"budget|effort|(think|reason).*(max|token|limit|len)|(max|limit).*(token|len|think|reason|new)", re.IGNORECASE
-)
-"""Keys that would bound the cost of a response. Dropping one unsaid would leave it unbounded."""
 
 CHANGES_MEANING = (
     "tools",
@@ -52,6 +46,10 @@ Count = Annotated[int, Field(ge=1), _WHOLE]
 Natural = Annotated[int, Field(ge=0), _WHOLE]
 
 
+# All that is wrong with a long list is more than anybody could be told, or wait for.
+Ids = Annotated[list[Natural], Field(min_length=1, fail_fast=True)]
+
+
 class _Loose(BaseModel):
     """Unknown keys are kept, so that they can be judged and named. Nothing is taken for what it is not: no text or
     truth value for a number."""
@@ -70,10 +68,10 @@ class Message(_Loose):
     """A turn of a chat. ``reasoning_content`` and ``reasoning`` of earlier turns are accepted and dropped."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    content: str | Annotated[list[TextPart], Field(fail_fast=True)] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: Annotated[list[dict[str, Any]], Field(fail_fast=True)] | None = None
     prefix: Literal[False] | None = Field(None, description="continuing the assistant's words is not supported")
 
     def turn(self) -> dict[str, Any]:
@@ -113,12 +111,15 @@ class ResponseFormat(_Loose):
 
 
 class SearchAsk(BaseModel):
-    """A search for the answer: by which method, and how many tokens it may generate in all."""
+    """A search for the answer: by which method, and how much it may generate in all."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     method: str = Field(min_length=1, max_length=64)
-    budget: Count
+    budget: Annotated[Count, Field(description="tokens that are generated at most")]
+    samples: Count | None = Field(
+        None, description="responses, or steps of them, that are sampled at most; default: the maximum"
+    )
 
 
 class _Ask(_Loose):
@@ -171,7 +172,7 @@ class _Ask(_Loose):
 class ChatAsk(_Ask):
     """The body of ``/chat/completions``."""
 
-    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
     max_completion_tokens: Count | None = Field(None, description="the same as max_tokens")
     logprobs: bool | None = Field(None, description="of all tokens, with the last piece of a stream")
     top_logprobs: Annotated[int, Field(ge=0, le=0), _WHOLE] | None = Field(
@@ -183,6 +184,11 @@ class ChatAsk(_Ask):
     thinking_token_budget: Natural | None = None
     chat_template_kwargs: TemplateOptions | None = None
     search: SearchAsk | None = None
+
+    @property
+    def choices(self) -> int:
+        """Responses that are asked for."""
+        return self.n or 1
 
     @property
     def limit(self) -> int | None:
@@ -210,15 +216,17 @@ class TextAsk(_Ask):
     prompt: (
         Annotated[str, Field(min_length=1)]
         | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=MAX_PROMPTS)]
-        | Annotated[list[Natural], Field(min_length=1)]
-        | Annotated[
-            list[Annotated[list[Natural], Field(min_length=1)]],
-            Field(min_length=1, max_length=MAX_PROMPTS),
-        ]
+        | Ids
+        | Annotated[list[Ids], Field(min_length=1, max_length=MAX_PROMPTS)]
     )
     logprobs: Annotated[int, Field(ge=0, le=1), _WHOLE] | None = Field(
         None, description="only the sampled token's is known"
     )
+
+    @property
+    def choices(self) -> int:
+        """Responses that are asked for, of all prompts."""
+        return (self.n or 1) * len(self.prompts)
 
     @property
     def limit(self) -> int | None:

@@ -6,24 +6,26 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reckon.core.errors import ReckonError
 from reckon.core.records import Rollout
 from reckon.engine.base import Completion, Engine, Request, Sampling
 from reckon.models.template import CHAT, PromptTemplate
-from reckon.search.base import Method
-from reckon.search.methods import build_method
+from reckon.search.base import Growth, Method, Node, Tree
+from reckon.search.methods import METHODS, build_method
 from reckon.search.sampler import answer
 from reckon.search.scorers import Confidence
-from reckon.serve.checks import budget
+from reckon.serve.backend import SearchBounds
 from reckon.serve.choice import Plan
+from reckon.serve.places import Places
 from reckon.serve.prompt import ChatPrompts, Message
 from reckon.serve.refusal import Refusal
-from reckon.serve.schema import ChatAsk, SearchAsk
+from reckon.serve.schema import SearchAsk
 from reckon.serve.settings import Settings
 from reckon.serve.worker import News, Worker
 
@@ -31,43 +33,63 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+_NOBODY = -1
+"""No request has this id."""
+
+
 class SharedEngine(Engine):
     """The worker's engine, for one search in a thread of its own: as wide as its share, and beside everybody else.
 
-    ``submit`` and ``poll`` are for the search's thread, everything else for the event loop that this was made in.
+    ``submit``, ``poll`` and ``cancel`` are for the search's thread, ``close`` for the event loop that this was made in.
 
     Args:
         width: requests that are with the worker at a time; the others wait here.
+        context: tokens of prompt and response, which end there even if the request is for more.
     """
 
-    def __init__(self, worker: Worker, width: int) -> None:
+    def __init__(self, worker: Worker, width: int, context: int) -> None:
         self.version = 0
-        self._worker, self._width = worker, width
+        self._worker, self._width, self._context = worker, width, context
         self._loop = asyncio.get_running_loop()
-        self._news: SimpleQueue[Completion | Refusal] = SimpleQueue()
-        self._open = 0
+        self._news: SimpleQueue[tuple[int, Completion | Refusal]] = SimpleQueue()
+        self._kept: deque[tuple[int, Completion | Refusal]] = deque()
+        self._open: set[int] = set()
         self._waiting: deque[Request] = deque()
         self._running: dict[int, int] = {}
         self._closed = False
 
     def submit(self, requests: Sequence[Request]) -> None:
-        self._open += len(requests)
+        self._open.update(request.id for request in requests)
         self._loop.call_soon_threadsafe(self._queue, list(requests))
 
     def poll(self) -> list[Completion]:
         """Wait for a request to end. Raises Refusal if one was given up, or after :meth:`close`."""
         done: list[Completion] = []
-        while self._open and not (done and self._news.empty()):
-            news = self._news.get()
+        while self._open and not (done and not self._kept and self._news.empty()):
+            id_, news = self._kept.popleft() if self._kept else self._news.get()
+            self._open.discard(id_)
             if isinstance(news, Refusal):
                 raise news
             done.append(news)
-            self._open -= 1
         return done
 
     def cancel(self, ids: Sequence[int]) -> list[Completion]:
-        """Nothing comes back: a search cancels only when it is given up, and :meth:`close` ends its requests then."""
-        return []
+        """End these requests and wait for what they had. After :meth:`close`, which ended them, nothing comes back."""
+        wanted, ended = self._open.intersection(ids), list[Completion]()
+        if wanted and not self._closed:
+            self._loop.call_soon_threadsafe(self._end, set(wanted))
+        known, self._kept = self._kept, deque()
+        while wanted and not self._closed:
+            id_, news = known.popleft() if known else self._news.get()
+            if id_ not in wanted:
+                self._kept.append((id_, news))
+                continue
+            wanted.remove(id_)
+            self._open.remove(id_)
+            if isinstance(news, Completion):
+                ended.append(replace(news, finish="cancelled"))
+        self._kept.extend(known)
+        return ended
 
     def score(
         self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], temperature: float = 1.0
@@ -79,68 +101,76 @@ class SharedEngine(Engine):
         self._closed = True
         self._waiting.clear()
         self._worker.cancel(list(self._running.values()))
-        self._news.put(Refusal(500, "the search was given up"))
+        self._news.put((_NOBODY, Refusal(500, "the search was given up")))
 
     def _queue(self, requests: Sequence[Request]) -> None:
         self._waiting.extend(requests)
         self._fill()
 
+    def _end(self, ids: set[int]) -> None:
+        for request in self._waiting:
+            if request.id in ids:
+                self._news.put((request.id, Completion(request.id, finish="cancelled")))
+        self._waiting = deque(request for request in self._waiting if request.id not in ids)
+        for id_ in ids & self._running.keys():
+            self._worker.end(self._running[id_])
+
     def _fill(self) -> None:
         while self._waiting and len(self._running) < self._width and not self._closed:
             request = self._waiting.popleft()
-            self._running[request.id] = self._worker.submit(partial(_renamed, request), partial(self._take, request.id))
+            tokens = min(request.sampling.max_new_tokens, self._context - len(request.prompt_ids))
+            fitting = replace(request, sampling=replace(request.sampling, max_new_tokens=tokens))
+            self._running[request.id] = self._worker.submit(partial(_renamed, fitting), partial(self._take, request.id))
 
     def _take(self, id_: int, news: News) -> None:
         if news.error is not None:
-            self._news.put(news.error)
+            self._news.put((id_, news.error))
         elif news.completion is not None:
-            del self._running[id_]
-            self._news.put(replace(news.completion, id=id_))
-            self._fill()
+            self._news.put((id_, replace(news.completion, id=id_)))
+        else:
+            return
+        del self._running[id_]
+        self._fill()
 
 
 class Searches:
     """Finds answers to chats by searching.
 
     Args:
+        places: that searches share with everybody.
         encoder: the one thread that encodes.
+        context: the most tokens of prompt and response.
 
     Attributes:
+        bounds: what one search may ask for.
         width: responses of one search that are generated at once.
     """
 
     def __init__(
         self,
         worker: Worker,
+        places: Places,
         prompts: ChatPrompts,
         tokenizer: PreTrainedTokenizerBase,
         encoder: Executor,
+        context: int,
         settings: Settings,
     ) -> None:
-        self.width = min(settings.search_width, worker.max_running)
-        self._worker, self._prompts, self._encoder, self._settings = worker, prompts, encoder, settings
+        self.bounds = SearchBounds(tuple(METHODS), settings.search_tokens, settings.search_samples)
+        self.width = min(settings.search_width, places.running)
+        self._worker, self._prompts, self._encoder, self._context = worker, prompts, encoder, context
         self._tokenizer = _Tokenizer(tokenizer, encoder)
         # As many as can have their places at once, so that none waits for a thread.
-        self._threads = ThreadPoolExecutor((worker.max_running + settings.max_waiting) // self.width, "search")
+        self._threads = ThreadPoolExecutor((places.running + places.waiting) // self.width, "search")
 
-    def method(self, ask: ChatAsk, wanted: SearchAsk) -> Method:
-        """The method that is asked for. Raises Refusal if there is none, or for what does not go with a search."""
-        if wanted.budget > self._settings.search_tokens:
-            most = self._settings.search_tokens
-            message = f"a search may generate {most} tokens here, and {wanted.budget} are asked for"
-            raise Refusal(400, message, param="search.budget", code="search_budget_exceeded")
-        refused = {
-            "n": (ask.n or 1) > 1,
-            "logprobs": bool(ask.logprobs),
-            "a budget of thinking": budget(ask, self._settings) is not None,
-        }
-        for name, there in refused.items():
-            if there:
-                raise Refusal(400, f"{name} does not go together with search", param="search", code="unsupported")
+    def method(self, wanted: SearchAsk) -> Method:
+        """The method that is asked for. Raises Refusal if there is none."""
         try:
-            return build_method({"kind": wanted.method})
+            method = build_method({"kind": wanted.method})
         except ReckonError as error:
             raise Refusal(400, str(error), param="search.method", code="unknown_method") from None
+        samples = wanted.samples or self.bounds.samples
+        return _Ended(choose=method.choose, aggregate=method.aggregate, method=method, samples=samples)
 
     async def find(
         self, method: Method, tokens: int, plan: Plan, messages: Sequence[Message], options: Mapping[str, Any]
@@ -149,7 +179,7 @@ class Searches:
 
         Cancelling this ends the search. Raises Refusal if it cannot be carried out.
         """
-        engine = SharedEngine(self._worker, self.width)
+        engine = SharedEngine(self._worker, self.width, self._context)
         search = partial(
             answer,
             str(messages[-1]["content"]),
@@ -157,7 +187,7 @@ class Searches:
             tokens,
             engine=engine,
             tokenizer=self._tokenizer,
-            template=_Chat(lambda turns: self._encode(turns, options), messages, plan.prompt.ids),
+            template=_Chat(lambda turns: self._encode(turns, options), messages, plan.prompt.ids, self._context // 2),
             sampling=Sampling(plan.max_tokens, plan.temperature, plan.top_p, stop_ids=plan.end_ids),
             scorer=Confidence() if method.needs_scorer else None,
             seed=plan.seed,
@@ -177,24 +207,59 @@ class Searches:
         return self._encoder.submit(self._prompts.chat, messages, options).result().ids
 
 
+class _Ended(Method):
+    """Another method, which ends when it has sampled enough."""
+
+    kind: ClassVar[str] = "ended"
+
+    method: Method
+    samples: int
+
+    @property
+    def needs_scorer(self) -> bool:
+        return self.method.needs_scorer
+
+    def grow(self, tree: Tree) -> Growth:
+        growth = self.method.grow(tree)
+        nodes: list[Node] | None = None
+        with suppress(StopIteration):
+            while (left := self.samples - len(tree.nodes)) > 0:
+                orders = next(growth) if nodes is None else growth.send(nodes)
+                nodes = yield orders[:left]
+
+
 class _Chat(PromptTemplate):
-    """A chat in the place of a question."""
+    """A chat in the place of a question.
+
+    Args:
+        encode: from turns to a prompt.
+        ids: the prompt of the chat itself.
+        most: tokens of the chat with earlier responses, so that another one has room after them.
+    """
 
     def __init__(
-        self, encode: Callable[[Sequence[Message]], list[int]], messages: Sequence[Message], ids: list[int]
+        self, encode: Callable[[Sequence[Message]], list[int]], messages: Sequence[Message], ids: list[int], most: int
     ) -> None:
         super().__init__(CHAT)
-        self._encode, self._messages, self._ids = encode, messages, ids
+        self._encode, self._messages, self._ids, self._most = encode, messages, ids, most
 
     def render(self, question: str, tokenizer: Any) -> tuple[str, list[int]]:
         return "", list(self._ids)
 
     def render_after(self, examples: Sequence[tuple[str, str]], question: str, tokenizer: Any) -> list[int]:
-        """The chat, the responses as its further turns, and the question as the last."""
-        told = [(role, text) for pair in examples for role, text in zip(("user", "assistant"), pair, strict=True)]
-        # The first example's question is the chat itself.
-        turns = [{"role": role, "content": text} for role, text in [*told[1:], ("user", question)]]
-        return self._encode([*self._messages, *turns])
+        """The chat, the latest responses as its further turns, as many as fit, and the question as the last.
+
+        Where none fits it is the chat alone.
+        """
+        for first in range(len(examples)):
+            pairs = examples[first:]
+            told = [(role, text) for pair in pairs for role, text in zip(("user", "assistant"), pair, strict=True)]
+            # The first example's question is the chat itself.
+            turns = [{"role": role, "content": text} for role, text in [*told[1:], ("user", question)]]
+            ids = self._encode([*self._messages, *turns])
+            if len(ids) <= self._most:
+                return ids
+        return list(self._ids)
 
 
 class _Tokenizer:

@@ -42,6 +42,8 @@ class Settings(Strict):
         efforts: tokens of thinking for each ``reasoning_effort``, laid over :data:`EFFORTS`.
         closing: a sentence that ends thinking which has used up its budget, before the closing tag.
         search_tokens: that one search may generate.
+        search_samples: responses, or steps of them, that one search may sample; what it does with each of them takes
+            time that grows with their number.
         search_width: responses of one search that are generated at once; it takes as many places.
         thinking: ``auto`` goes by the prompt and the tags, ``always`` takes a response for thinking until
             ``</think>``, whether it was opened or not (R1's first chat template), and ``never`` takes nothing for it.
@@ -59,7 +61,8 @@ class Settings(Strict):
     silent: int = Field(256, ge=1)
     efforts: dict[str, int | None] = Field({})
     closing: str = ""
-    search_tokens: int = Field(65536, ge=0)
+    search_tokens: int = Field(65536, ge=1)
+    search_samples: int = Field(1024, ge=1)
     search_width: int = Field(8, ge=1)
     thinking: Thinking = "auto"
 

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from reckon.core.errors import ConfigError
 from reckon.engine.endpoint import CONNECT_S, EndpointConfig
-from reckon.serve.backend import Backend
+from reckon.serve.backend import Backend, Bounds
 from reckon.serve.checks import budget
 from reckon.serve.choice import Delta
+from reckon.serve.places import Places
 from reckon.serve.refusal import Refusal
 from reckon.serve.schema import ChatAsk, ModelCard, TextAsk
 from reckon.serve.settings import Settings
@@ -43,7 +44,7 @@ class Upstream(Backend):
         ConfigError: the address or the key is none, or the ``openai`` package is missing.
     """
 
-    keys = frozenset({"top_k", "min_p", "repetition_penalty"})
+    bounds = Bounds(keys=frozenset({"top_k", "min_p", "repetition_penalty"}))
 
     def __init__(self, base_url: str, key_env: str | None, settings: Settings, most: int = 256) -> None:
         try:
@@ -53,17 +54,16 @@ class Upstream(Backend):
         key = os.environ.get(key_env, "") if key_env else "none"
         if not key:
             raise ConfigError(f"the environment variable {key_env} is not set", where="--upstream-key-env")
-        self.context: int | None = None
-        self.vocabulary: int | None = None
         self._client = _client(config.base_url, key)
-        self._settings, self._most = settings, most + settings.max_waiting
-        self._under_way = 0
+        self._settings = settings
+        # Who has to wait does so there.
+        self._places = Places(most + settings.max_waiting, 0)
         self._cards: list[ModelCard] = []
         self._asked = -_FRESH_S
 
     @property
     def load(self) -> tuple[int, int]:
-        return self._under_way, 0
+        return self._places.load
 
     @property
     def healthy(self) -> bool:
@@ -87,17 +87,9 @@ class Upstream(Backend):
         return self._cards
 
     async def answer(self, ask: ChatAsk | TextAsk) -> AsyncIterator[Json]:
-        if isinstance(ask, ChatAsk) and ask.search is not None:
-            raise Refusal(400, "search is not supported in front of another server", param="search", code="unsupported")
-        count = ask.n or 1
-        if self._under_way + count > self._most:
-            raise Refusal(429, "too many responses are under way", code="overloaded", headers={"Retry-After": "1"})
-        self._under_way += count
-        try:
+        with self._places.taken(ask.choices):
             async for piece in self._answer(ask):
                 yield piece
-        finally:
-            self._under_way -= count
 
     async def _answer(self, ask: ChatAsk | TextAsk) -> AsyncIterator[Json]:
         from openai import AsyncStream
@@ -132,7 +124,7 @@ class Upstream(Backend):
         """The request as the server is asked it: known keys alone, and in its words."""
         body = ask.model_dump(exclude_none=True, exclude_unset=True, exclude={"user", "max_completion_tokens"})
         unknown = ask.model_extra or {}
-        body = {key: value for key, value in body.items() if key not in unknown or key in self.keys}
+        body = {key: value for key, value in body.items() if key not in unknown or key in self.bounds.keys}
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         if isinstance(ask, ChatAsk):
             body["messages"] = [message.turn() for message in ask.messages]

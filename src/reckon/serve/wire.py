@@ -106,7 +106,8 @@ class Whole:
         self.kind = kind
         self._head: Json = {}
         self._texts: dict[int, dict[str, list[str]]] = {}
-        self._ends: dict[int, Json] = {}
+        self._finish: dict[int, str] = {}
+        self._logprobs: dict[int, Json] = {}
 
     def add(self, piece: Json) -> None:
         self._head |= {**piece, "object": _WHOLE[self.kind]}
@@ -116,7 +117,11 @@ class Whole:
             for name, parts in texts.items():
                 parts.append(told.get(name) or "")
             if choice["finish_reason"] is not None:
-                self._ends[choice["index"]] = choice
+                self._finish[choice["index"]] = choice["finish_reason"]
+            if choice["logprobs"] is not None:
+                known = self._logprobs.setdefault(choice["index"], {})
+                for name, new in choice["logprobs"].items():
+                    known[name] = [*known[name], *new] if isinstance(known.get(name), list) and new else new
 
     def json(self) -> Json:
         """The response."""
@@ -129,7 +134,7 @@ class Whole:
                 "reasoning_content": thinking or None,
                 "reasoning": thinking or None,
             }
-            end = self._ends.get(index, {"finish_reason": None, "logprobs": None})
             told = {"message": message} if self.kind == "chat" else {"text": content}
-            choices.append({"index": index, **told, "logprobs": end["logprobs"], "finish_reason": end["finish_reason"]})
+            end = {"logprobs": self._logprobs.get(index), "finish_reason": self._finish.get(index)}
+            choices.append({"index": index, **told, **end})
         return {**self._head, "choices": choices}

@@ -38,28 +38,23 @@ Sink = Callable[[News], None]
 
 
 class Worker:
-    """Runs ``engine`` in a thread of its own; every other method is for the event loop that called :meth:`start`.
+    """Runs ``engine`` in a thread of its own; every other method is for the event loop that called :meth:`start`."""
 
-    Args:
-        max_running: requests that the engine generates at the same time.
-        max_waiting: requests that may wait beside them.
-    """
-
-    def __init__(self, engine: Engine, max_running: int, max_waiting: int) -> None:
-        self.max_running, self.max_waiting = max_running, max_waiting
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._sinks: dict[int, Sink] = {}
-        self._places = 0
         self._next = 0
         self._fresh: dict[int, list[int]] = {}
         self._live: set[int] = set()
+        self._alive = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._engine.on_token = lambda id_, token: self._fresh.setdefault(id_, []).append(token)
         self._thread.start()
+        self._alive = True
 
     async def stop(self) -> None:
         """End the thread; requests under way get no more news."""
@@ -69,34 +64,8 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
-
-    @property
-    def running(self) -> int:
-        """Responses under way."""
-        return min(self._places, self.max_running)
-
-    @property
-    def waiting(self) -> int:
-        """Responses that wait for a place in the batch."""
-        return self._places - self.running
-
-    def reserve(self, count: int) -> None:
-        """Take places for ``count`` responses, all or none. Raises Refusal if the server is full."""
-        if count > self.max_running + self.max_waiting:
-            raise Refusal(400, f"{count} responses are more than this server has places for", param="n")
-        if self._places + count > self.max_running + self.max_waiting:
-            raise Refusal(
-                429,
-                f"{self.waiting} responses wait already; try again later",
-                code="overloaded",
-                headers={"Retry-After": "1"},
-            )
-        self._places += count
-
-    def release(self, count: int) -> None:
-        """Give places back."""
-        self._places -= count
+        """Whether there is a thread that works."""
+        return self._alive
 
     def submit(self, make: Callable[[int], Request], sink: Sink) -> int:
         """Queue the request that ``make`` makes of a new id; ``sink`` is called in the loop with all its news."""
@@ -104,6 +73,8 @@ class Worker:
         request = make(id_)
         self._sinks[id_] = sink
         self._orders.put(lambda: self._submit(request))
+        if not self._alive:
+            self._loop.call_soon(self._abandon)
         return id_
 
     def end(self, id_: int) -> None:
@@ -119,19 +90,25 @@ class Worker:
     # --------------------------------------------------------------------------------------------- in the thread
 
     def _run(self) -> None:
-        while self._obey():
-            try:
-                completions = {completion.id: completion for completion in self._engine.poll()}
-            except Exception as error:
-                _LOG.exception("the engine failed")
-                self._give_up(error)
-                continue
-            self._live.difference_update(completions)
-            news = {id_: News(tokens) for id_, tokens in self._fresh.items()}
-            for id_, completion in completions.items():
-                news.setdefault(id_, News([])).completion = completion
-            self._fresh.clear()
-            self._send(news)
+        try:
+            while self._obey():
+                self._step()
+        finally:
+            self._loop.call_soon_threadsafe(self._abandon)
+
+    def _step(self) -> None:
+        try:
+            completions = {completion.id: completion for completion in self._engine.poll()}
+        except Exception as error:
+            _LOG.exception("the engine failed")
+            self._give_up(error)
+            return
+        self._live.difference_update(completions)
+        news = {id_: News(tokens) for id_, tokens in self._fresh.items()}
+        for id_, completion in completions.items():
+            news.setdefault(id_, News([])).completion = completion
+        self._fresh.clear()
+        self._send(news)
 
     def _obey(self) -> bool:
         """Carry out all orders; wait for one where there is nothing else to do. False: it is over."""
@@ -149,6 +126,9 @@ class Worker:
             self._engine.submit([request])
         except ReckonError as error:
             self._send({request.id: News([], error=Refusal(400, str(error)))})
+        except Exception as error:
+            _LOG.exception("the engine did not take a request")
+            self._send({request.id: News([], error=_failed(error))})
         else:
             self._live.add(request.id)
 
@@ -166,8 +146,7 @@ class Worker:
         ids, self._live = self._live, set()
         self._fresh.clear()
         self._engine.cancel(list(ids))
-        refusal = Refusal(500, f"the engine failed ({type(error).__name__})")
-        self._send({id_: News([], error=refusal) for id_ in ids})
+        self._send({id_: News([], error=_failed(error)) for id_ in ids})
 
     def _send(self, news: dict[int, News]) -> None:
         if news:
@@ -181,3 +160,12 @@ class Worker:
             sink = self._sinks.pop(id_, None) if ended else self._sinks.get(id_)
             if sink is not None:
                 sink(one)
+
+    def _abandon(self) -> None:
+        """There is no thread any more, so nothing becomes of any request."""
+        self._alive = False
+        self._deliver({id_: News([], error=Refusal(500, "the engine has stopped")) for id_ in list(self._sinks)})
+
+
+def _failed(error: Exception) -> Refusal:
+    return Refusal(500, f"the engine failed ({type(error).__name__})")
