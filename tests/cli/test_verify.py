@@ -135,6 +135,22 @@ def test_parquet_is_read_with_its_kinds_if_it_has_them(
     assert "0 right, 0 wrong, 3 not judged" in text
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_field_of_a_column_is_named_with_a_dot(tmp_path: Path, kind: str) -> None:
+    rows = [{"reward_model": {"ground_truth": "2"}, "a.b": r"\boxed{2}"}]
+    file = written(tmp_path, rows)
+    if kind == "parquet":
+        file = tmp_path / "rows.parquet"
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    keys = ["--response-key", "a.b", "--verifier", "boxed", "--gold-key"]
+    assert [line["score"] for line in lines(file, *keys, "reward_model.ground_truth")] == [1]
+    for missing in ("reward_model.gold", "a.b.c", "ground_truth"):
+        error = reckon_verify(file, *keys, missing).exception
+        assert isinstance(error, DataError)
+        assert f"the row has no column {missing!r} (it has: reward_model, a.b)" in str(error)
+    assert "holds {'ground_truth': '2'}, which is no text" in str(reckon_verify(file, *keys, "reward_model").exception)
+
+
 def test_hostile_text_does_not_reach_the_terminal(tmp_path: Path) -> None:
     evil = "\x1b]0;title\x07\x1b[2J[red]\u202e:skull: \ud800\n" + "x" * 500
     rows = [{"gold": evil, "response": rf"\boxed{{{evil}}}", "ok": False}]

@@ -28,6 +28,8 @@ def number(problem: Problem, text: str) -> Opinion:
     """Of a whole-number gold: by the number that the last box, and each answer tag, holds and nothing else."""
     gold = str(problem.gold)
     rest = text.rpartition("</think>")[2]
+    if "<think>" in rest:  # whether what precedes unfinished thinking counts is the verifier's to say
+        return "unsure"
     values = {_value(held) for held in (*_ANSWER.findall(rest), *_BOX.findall(rest)[-1:])}
     if len(values) == 1 and None not in values:
         return "right" if values == {Fraction(gold)} else "wrong"

@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import sys
 import time
 
@@ -47,7 +48,7 @@ def make(name: str, train: int = 12, heldout: int = 6, **settings: object) -> Re
         ("knight_swap", '["w,C1,A2", "B,B3,C1"]'),
         ("knight_swap", "No"),
         ("prime_factorization", "3 × 3 × 71"),
-        ("rush_hour", "F+1 K+1 M-1"),
+        ("palindrome_partitioning", '[["a","a","b"], ["aa","b"]]'),
         ("sokoban", "LRUD"),
         ("tower_of_hanoi", "Move disk 1 from Peg 1 to Peg 3\nMove disk 2 from Peg 1 to Peg 2"),
         ("survo", "6 9 24\n10 1 11"),
@@ -80,7 +81,9 @@ def test_answers_in_the_form_asked_for(name: str, form: str) -> None:
         ("knight_swap", "I think no"),
         ("prime_factorization", "3 × × 7"),
         ("prime_factorization", "3 × 7_1"),
-        ("rush_hour", "perhaps F+1 or K+1"),
+        ("palindrome_partitioning", '["ab"]'),
+        ("palindrome_partitioning", '[["a","b"],"ab"]'),
+        ("palindrome_partitioning", '{"ab": 1}'),
         ("tower_of_hanoi", "do not Move disk 1 from Peg 1 to Peg 3"),
         ("tower_of_hanoi", "Move disk 1 from Peg 1 to Peg 3 or 2"),
         ("gsm_symbolic", "5 or 6"),
@@ -110,7 +113,7 @@ def test_forms_are_matched_in_linear_time(name: str) -> None:
 def test_an_answer_much_longer_than_the_gold_one_is_refused() -> None:
     assert objection("gcd", "7 " * 200, "7") == "too long"
     assert objection("gcd", "7", "7") == ""
-    assert objection("rush_hour", "F+1" + " F+1" * 2000, None) == ""
+    assert objection("rubiks_cube", "F" + " F" * 2000, None) == ""
 
 
 @pytest.mark.parametrize(("text", "right"), [("True", True), ("true", True), ("False", False), ("anything", False)])
@@ -250,10 +253,39 @@ def test_only_a_score_of_exactly_one_is_right() -> None:
 
 
 @needs_gym
-def test_a_scorer_that_raises_has_not_read_the_answer() -> None:
-    task = make("boxnet")
-    verdict = task.verify(task.problems("train")[0], answer("[5]"))
-    assert (verdict.score, verdict.reason, verdict.detail) == (0.0, "unreadable answer", {"raised": "AttributeError"})
+def test_a_scorer_that_raises_has_not_read_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from reckon.tasks.reasoning_gym import gym
+
+    class Set:
+        def __getitem__(self, index: int) -> dict[str, object]:
+            return {"question": "?"}
+
+        def score_answer(self, text: str, item: object) -> float:
+            return float(text)
+
+    monkeypatch.setattr(gym, "_set", lambda settings: Set())
+    job = {"set": {"name": "raises"}, "index": 0, "question": "?"}
+    assert gym.score({**job, "answer": "0.5"}) == {"score": 0.5}
+    assert gym.score({**job, "answer": "half"}) == {"raised": "ValueError"}
+    assert gym.score({**job, "question": "??", "answer": "0.5"}) == {"lost": True}
+    gym._item.cache_clear()
+
+
+@needs_gym
+def test_a_partition_is_a_list_of_its_parts() -> None:
+    task = make("palindrome_partitioning", train=4, params={"max_string_len": 6, "max_substring_palindrome_len": 3})
+    for problem in task.problems("train"):
+        partitions = json.loads(problem.gold["answer"])
+        letters = json.dumps(["".join(parts) if max(map(len, parts)) == 1 else parts for parts in partitions])
+        texts = (json.dumps(partitions[::-1]), letters, json.dumps(partitions[1:]))
+        assert [task.verify(problem, answer(text)).score for text in texts] == [1.0, 0.0, 0.0]
+
+
+@needs_gym
+@pytest.mark.parametrize("name", ["boxnet", "rush_hour"])
+def test_sets_that_let_an_answer_try_every_move_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="tries every move"):
+        make(name)
 
 
 @needs_gym

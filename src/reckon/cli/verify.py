@@ -46,7 +46,7 @@ def command(
     ],
     verifier: Annotated[str, typer.Option(help="math, math-verify, boxed or exact.")] = "math",
     against: Annotated[str | None, typer.Option(help="Another verifier, to list where the two disagree.")] = None,
-    gold_key: Annotated[str, typer.Option(help="The column of the gold answer.")] = "gold",
+    gold_key: Annotated[str, typer.Option(help="The column of the gold answer, or a field: a.b.")] = "gold",
     response_key: Annotated[str, typer.Option(help="The column of the response, or of a list of them.")] = "response",
     label_key: Annotated[
         str | None, typer.Option(help="A column that says whether the response is right, to list the disagreements.")
@@ -88,13 +88,12 @@ def _rows(file: Path, gold_key: str, response_key: str, label_key: str | None) -
 
     if not file.is_file():
         raise DataError("there is no such file", where=str(file))
-    columns = [gold_key, response_key, *([label_key] if label_key else []), *([KIND] if _has_kinds(file) else [])]
-    for where, row in read_rows(file, columns):
-        gold, kind = _text(row[gold_key], gold_key, where), row.get(KIND)
+    for where, row in read_rows(file, []):
+        gold, kind = _text(_held(row, gold_key, where), gold_key, where), row.get(KIND)
         if kind is not None and not isinstance(kind, str):
             raise DataError(f"the column {KIND!r} holds {kind!r}, which is no text", where=where)
-        responses = row[response_key]
-        labels: Any = row[label_key] if label_key else None
+        responses = _held(row, response_key, where)
+        labels = _held(row, label_key, where) if label_key is not None else None
         if not isinstance(responses, list):
             yield Row(where, _text(responses, response_key, where), gold, kind, _label(labels, label_key, where))
             continue
@@ -107,16 +106,16 @@ def _rows(file: Path, gold_key: str, response_key: str, label_key: str | None) -
             yield Row(place, _text(response, response_key, place), gold, kind, _label(label, label_key, place))
 
 
-def _has_kinds(file: Path) -> bool:
-    """Whether a parquet file has the column; of JSON lines, every line comes with all that it has."""
-    if file.suffix != ".parquet":
-        return False
-    import pyarrow.parquet
-
-    try:
-        return KIND in pyarrow.parquet.read_schema(file).names
-    except pyarrow.ArrowInvalid:
-        return False
+def _held(row: dict[str, Any], column: str, where: str) -> Any:
+    """What a column holds, or a field of a column that has fields: ``reward_model.ground_truth``."""
+    if column in row:
+        return row[column]
+    held: Any = row
+    for name in column.split("."):
+        if not isinstance(held, dict) or name not in held:
+            raise DataError(f"the row has no column {column!r} (it has: {', '.join(row)})", where=where)
+        held = held[name]
+    return held
 
 
 def _text(value: Any, column: str, where: str) -> str:

@@ -32,7 +32,7 @@ _ASK = "Answer with the letter of the right option."
 _GPQA = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 _MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}|\$|\*\*")
 _LETTERED = re.compile(
-    r"(?:option |choice )?(?:\(([A-Z])\)|([A-Z])(?=$|[.):\s]))\s*[.):]*\s*(.*)", re.DOTALL | re.IGNORECASE
+    r"(?:option |choice )?(?:\(([A-Z])\)|([A-Z])(?=$|[.):!\s]))\s*[.):!]*\s*(.*)", re.DOTALL | re.IGNORECASE
 )
 _MAX_CHARACTERS = 5000
 

@@ -100,7 +100,7 @@ def test_combinations_are_read_where_there_are_no_variables() -> None:
         *(
             r"\int_0^1 x",
             r"\lim_{x\to0} x",
-            r"\begin{cases}1\end{cases}",
+            r"\begin{cases}1&2\end{cases}",
             r"\begin{pmatrix}1",
             r"\text{a",
             "5 or",

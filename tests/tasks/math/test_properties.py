@@ -192,6 +192,7 @@ def test_units(unit: str, number: int, other: str) -> None:
 @given(st.text("abcdefghijklmnopqrstuvwxyz", min_size=4, max_size=12), st.text("bcdf", min_size=1, max_size=3))
 def test_words(word: str, more: str) -> None:
     assume(word not in ("sine", "true", "false", "none", "null", "notfound", "proof"))
+    assume(word not in ("gamma", "delta", "theta", "lambda", "sigma", "upsilon", "omega"))  # capitals are other letters
     assert right(f"\\text{{{word.capitalize()}}}", word)
     assert not right(f"\\text{{{word}{more}}}", f"\\text{{{word}}}")
     assert not right(f"\\text{{not {word}}}", f"\\text{{{word}}}")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from reckon.tasks.math.intervals import as_interval_set, same_interval_set
+from reckon.tasks.math.number import exact
 from reckon.tasks.math.units import agree
 from reckon.tasks.math.values import (
     UNORDERED,
@@ -32,7 +33,7 @@ from reckon.tasks.math.values import (
 
 Equal = Callable[[Node, Node], bool]
 
-_ONE = Num(Fraction(1))
+_ZERO = Num(Fraction(0))
 _ORDER = frozenset("<>≤≥≠")
 _WORK = frozenset({"sum", "prod", "max", "min", "gcd", "lcm", "floor", "ceil"})
 _TRIG = frozenset({
@@ -43,6 +44,8 @@ _TRIG = frozenset({
 
 def same(gold: Value, answer: Value, equal: Equal) -> bool:
     """Whether ``answer`` is the value ``gold``, written in any way the policy allows."""
+    if (domains := _domains(gold)) and (others := _domains(answer)) and domains != others:
+        return False
     gold, answer = spread(gold), spread(answer)
     if gold == answer:
         return True
@@ -99,6 +102,8 @@ def _unworked(value: Value) -> frozenset[str]:
 def _same_quantities(gold: Node | Quantity, answer: Node | Quantity, equal: Equal) -> bool:
     first = gold if isinstance(gold, Quantity) else Quantity(gold)
     second = answer if isinstance(answer, Quantity) else Quantity(answer)
+    if first.node == _ZERO and symbols(second):  # 0 times anything
+        return False
     if first.percent != second.percent:
         if equal(first.node, second.node):
             return not (first.unit or second.unit)
@@ -146,6 +151,11 @@ def spread(value: Value) -> Value:
     return value
 
 
+def _domains(value: Value) -> frozenset[Value]:
+    """What a list says of its letters: ``k ∈ Z``."""
+    return frozenset(item for item in value.items if _is_domain(item)) if isinstance(value, Group) else frozenset()
+
+
 def _is_domain(value: Value) -> bool:
     """Whether it only says what a letter may be: ``k ∈ Z``."""
     return (
@@ -166,7 +176,7 @@ def _signed(value: Value, sign: str) -> Value:
             minus = (sign == "neg") == (name == "±")
             first, second = parts
             second = Op("neg", (second,)) if minus else second  # type: ignore[arg-type]
-            return second if first == Num(Fraction(0)) else Op("+", (first, second))  # type: ignore[arg-type]
+            return second if first == _ZERO else Op("+", (first, second))  # type: ignore[arg-type]
         case Quantity(node):
             return replace(value, node=_signed(node, sign))  # type: ignore[arg-type]
         case Chain(parts, ops):
@@ -191,9 +201,18 @@ def unnamed(chain: Chain, equal: Equal) -> Value | None:
             return None
         if op == "=" and not same(parts[index], parts[index + 1], equal):
             return None
-    if "≈" in ops and len(parts) > 1:
-        return parts[ops.index("≈")]
+    if "≈" in ops:
+        rounded = ops.index("≈")
+        return None if _far(parts[rounded], parts[rounded + 1]) else parts[rounded]
     return parts[-1]
+
+
+def _far(value: Value, rounded: Value) -> bool:
+    """Whether two numbers are no roundings of each other, as in ``3 ≈ 4``."""
+    if symbols(value) or not isinstance(value, Node) or not isinstance(rounded, Node):
+        return False
+    first, second = exact(value), exact(rounded)
+    return first is not None and second is not None and 10 * abs(first - second) > abs(first)
 
 
 def is_label(value: Value) -> bool:
@@ -256,8 +275,7 @@ def _proportional(gold: Chain, answer: Chain, equal: Equal, positive: bool) -> b
         return False
     at = {name: Num(Fraction(7 * index + 5, 3 * index + 2)) for index, name in enumerate(names)}
     here, there = substituted(first, at), substituted(second, at)
-    zero = Num(Fraction(0))
-    if equal(here, zero) or equal(there, zero):
+    if equal(here, _ZERO) or equal(there, _ZERO):
         return equal(first, second)
     if not equal(Op("*", (first, there)), Op("*", (second, here))):
         return False
@@ -277,7 +295,7 @@ def substituted(node: Node, at: dict[str, Num]) -> Node:
 def _same_ratios(gold: Sequence[Value], answer: Sequence[Value], equal: Equal) -> bool:
     if len(gold) != len(answer) or not all(isinstance(part, Node) for part in (*gold, *answer)):
         return False
-    if equal(gold[-1], Num(Fraction(0))):  # type: ignore[arg-type]
+    if equal(gold[-1], _ZERO):  # type: ignore[arg-type]
         raise Undefined("a ratio to zero")
     pairs = zip(gold, answer, strict=True)
     return all(equal(Op("*", (one, answer[-1])), Op("*", (other, gold[-1]))) for one, other in pairs)  # type: ignore
@@ -299,7 +317,7 @@ def _same_groups(gold: Value, answer: Value, equal: Equal) -> bool:
     round_ = {first.open, first.close, second.open, second.close} <= {"(", ")", ""}
     if not (brackets or (bare and round_)) or len(first.items) != len(second.items):
         return False
-    return all(same(one, other, equal) for one, other in zip(first.items, second.items, strict=True))
+    return all(_same_item(one, other, equal) for one, other in zip(first.items, second.items, strict=True))
 
 
 def _grouped(value: Value) -> Group:
@@ -324,6 +342,7 @@ def _is_named(group: Group) -> bool:
 
 def _same_named(gold: Group, answer: Group, equal: Equal) -> bool:
     """Lists of which at least one names its values: ``x = 1, y = 2``."""
+    answer = _numbered(answer, gold)
     names = [{_name(item) for item in group.items} if _is_named(group) else None for group in (gold, answer)]
     if names[0] is not None and names[1] is not None:
         if names[0] != names[1]:
@@ -344,13 +363,33 @@ def _same_named(gold: Group, answer: Group, equal: Equal) -> bool:
     return _same_groups(bare, other, equal) if named is gold else _same_groups(other, bare, equal)
 
 
+def _numbered(answer: Group, gold: Group) -> Group:
+    """``x_1 = 2, x_2 = 3`` as two values of ``x``, if the gold has several values of ``x`` or of nothing named."""
+    if not _is_named(answer) or gold.open not in UNORDERED:
+        return answer
+    names = {item.parts[0].name for item in answer.items if isinstance(item, Chain) and isinstance(item.parts[0], Sym)}
+    letters = {name.partition("_")[0] for name in names}
+    if len(names) < len(answer.items) or len(letters) > 1 or not all("_" in name for name in names):
+        return answer
+    letter = Sym(letters.pop())
+    if _is_named(gold) and {_name(item) for item in gold.items} != {repr(letter)}:
+        return answer
+    return replace(answer, items=tuple(replace(item, parts=(letter, *item.parts[1:])) for item in answer.items))  # type: ignore
+
+
 def _name(item: Value) -> str:
     return repr(item.parts[0]) if isinstance(item, Chain) else ""
 
 
 def _covers(gold: Sequence[Value], answer: Sequence[Value], equal: Equal, swap: bool = False) -> bool:
     """Whether every one of ``gold`` is among ``answer``; ``swap``: the roles are exchanged."""
-    return all(any(same(*((other, one) if swap else (one, other)), equal) for other in answer) for one in gold)
+    return all(any(_same_item(*((other, one) if swap else (one, other)), equal) for other in answer) for one in gold)
+
+
+def _same_item(gold: Value, answer: Value, equal: Equal) -> bool:
+    """Among several values, a set of one is not that one."""
+    sets = [isinstance(value, Group) and value.open == "{" for value in (gold, answer)]
+    return sets[0] == sets[1] and same(gold, answer, equal)
 
 
 def _same_matrices(gold: Value, answer: Value, equal: Equal) -> bool:

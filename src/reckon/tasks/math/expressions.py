@@ -9,7 +9,7 @@ from reckon.tasks.math.cursor import Cursor
 from reckon.tasks.math.lexer import FUNCTIONS, GREEK, Token
 from reckon.tasks.math.number import literal, repeating
 from reckon.tasks.math.units import is_unit
-from reckon.tasks.math.values import Group, Matrix, Node, Num, Op, Sym, Unreadable, Value
+from reckon.tasks.math.values import REALS, Group, Matrix, Node, Num, Op, Sym, Unreadable, Value
 
 ZERO = Num(Fraction(0))
 TWO = Num(Fraction(2))
@@ -116,12 +116,22 @@ class Expressions(Cursor, ABC):
         while True:
             if op := self.sign("!", "°", "%"):
                 value = Op(op, (node(value),))
+            elif isinstance(value, Group | Matrix) and value != REALS and self.transposes():
+                value = _transposed(value)
             elif self.is_sign("^"):
                 base = node(value)
                 self.take()
                 value = Op("^", (base, self.exponent()))
             else:
                 return value
+
+    def transposes(self) -> bool:
+        """Takes ``^T``; whether it is there."""
+        start = self.position
+        if self.sign("^") and self.raw_group() in ("T", "top"):
+            return True
+        self.position = start
+        return False
 
     def exponent(self) -> Node:
         negative = self.negative()
@@ -166,12 +176,33 @@ class Expressions(Cursor, ABC):
         grouped = len(text) <= 3 and text.isdecimal()
         while grouped and (n := self.here).kind == "number" and n.spaced and len(n.text.partition(".")[0]) == 3:
             text += self.take().text
-        if self.is_command("overline") and "." in text:
-            self.take()
-            return repeating(text, self.raw_group())
+        if "." in text and (period := self.period()):
+            if self.here.kind == "number":
+                raise Unreadable("digits after what is repeated for ever")
+            return repeating(text, period)
         value = literal(text)
         fraction = self.proper_fraction() if text.isdecimal() else None
         return Num(value.value + fraction) if fraction is not None else value
+
+    def period(self) -> str:
+        """Takes the digits that repeat for ever, if any: ``0.\\overline{3}``, ``0.\\dot{1}2\\dot{3}``, ``0.(3)``."""
+        if self.here.kind == "command" and self.here.text in ("overline", "bar"):
+            self.take()
+            return self.raw_group()
+        if self.is_command("dot"):
+            self.take()
+            period = self.raw_group()
+            between = self.take().text if self.here.kind == "number" and self.ahead(1).text == "dot" else ""
+            if self.is_command("dot"):
+                self.take()
+                period += between + self.raw_group()
+            return period
+        digits = self.ahead(1).kind == "number" and self.ahead(2).text == ")"
+        if self.is_sign("(") and not self.here.spaced and digits:
+            if not self.ahead(-1).text.endswith("."):
+                raise Unreadable("a product, or digits that are repeated for ever")
+            return self.raw_group("(", ")")
+        return ""
 
     def proper_fraction(self) -> Fraction | None:
         """Takes the fraction of a mixed number: ``\\frac{1}{2}`` or `` 1/2`` right after an integer."""
@@ -245,8 +276,7 @@ class Expressions(Cursor, ABC):
             return self.environment(name.removeprefix("begin "))
         if name == "mathbb":
             domain = self.raw_group()
-            everything = Group("(", ")", (Op("neg", (Sym("∞"),)), Sym("∞")))
-            return everything if domain == "R" else Sym(f"set {domain}")
+            return REALS if domain == "R" else Sym(f"set {domain}")
         if name in _LETTERS:
             return self.symbol(name)
         raise Unreadable(f"the command {name!r}")
@@ -331,6 +361,13 @@ def _scaled(first: Value, second: Value) -> Value:
     if isinstance(second, Matrix):
         return Matrix(tuple(tuple(_product(node(first), node(cell)) for cell in row) for row in second.rows))
     return _product(node(first), node(second))
+
+
+def _transposed(value: Group | Matrix) -> Matrix:
+    """A matrix turned over; ``(1, 2)`` as a column."""
+    if isinstance(value, Group):
+        return Matrix(tuple((item,) for item in value.items))
+    return Matrix(tuple(zip(*value.rows, strict=True)))
 
 
 def _product(first: Node, second: Node) -> Node:

@@ -25,13 +25,19 @@ _PHRASE = re.compile(
     r"\banswers?\b[^.\n:=：]{0,60}?\b(?:is|are|equals?)\b(?!\s+(?:not|n't)\b)[ :：]*"
     r"|\banswers?\b[ \t*_`]{0,8}[:=：][ *_`]*|\bfinal answer\b[ \t*_`#]{0,8}(?=\n)"
     r"|(?:最终|最后|正确)?答案(?:应该|应当)?(?:[是为]|等于|[:：])[是为 :：]*"
+    r"|(?:最终|最后|正确)?答案(?:[ \t*_`#]{0,8}(?=\n)|[ \t]+(?=[A-Z0-9$\\(（+-]))"
     r"|(?:[故应因此所以]|答案)选(?:择)?[ :：]*(?=[(（]?[A-Za-z])",
     re.IGNORECASE,
 )
 _PHRASE_WORDS = ("答案", "选")
 _CONNECTORS = re.compile(r"\b(?:and|or)\b|[\s$,;.&、，；。]|\\[()\[\],;]|[和或与及]", re.IGNORECASE)
-_SENTENCE = re.compile(r"\.(?=\s|$)|[。！？；]|[!?](?=\s+[A-Z])|\n")
-_REASON = re.compile(r"[,;，；]?\s+(?:because|since|which|as required|as desired|as needed)\b|[,，]?(?:因为|所以|故)")
+# Neither dots nor a question mark end what is said: "4... or 5", "A? No, B". Nor does a line that goes on with "or".
+_SENTENCE = re.compile(r"(?:(?<!\.)\.(?=\s|$)|[。！；]|!(?=\s+[A-Z])|\n)(?!\s{0,8}(?:or\b|或))", re.IGNORECASE)
+_REASON = re.compile(
+    r"[,;，；]?\s+(?:because|since|which|as (?:required|desired|needed|shown|expected|claimed))\b"
+    r"|[,，]?(?:因为|所以|故)"
+)
+_EMPHASIS = re.compile(r"\*+$")
 _DISPLAY = (("$$", "$$"), ("\\[", "\\]"))
 _NEAR = 10
 
@@ -140,6 +146,7 @@ def _value(text: str, start: int, stop: int) -> _Found | None:
     """What is said after a phrase: a displayed formula, or the rest of the sentence; None if that is nothing."""
     while start < stop and text[start] in " \t\n*_`:：#":
         start += 1
+    emphasis = _EMPHASIS.search(text, max(0, start - 3), start)
     for opening, closing in _DISPLAY:
         if text.startswith(opening, start):
             end = text.find(closing, start + 2, stop)
@@ -149,6 +156,8 @@ def _value(text: str, start: int, stop: int) -> _Found | None:
     value = text[start:end]
     reason = _REASON.search(value)
     value = (value[: reason.start()] if reason else value).replace(SEAM, " ").strip()
+    if emphasis:  # "**4** apples"
+        value = re.sub(re.escape(emphasis.group()) + r"(?!\w)", "", value, count=1)
     return _Found(value, start, end) if value else None
 
 

@@ -42,6 +42,7 @@ _DECIMAL_COMMA = re.compile(r"(-?)(0|\d+),(\d+)")
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 _COMMAND = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 _PROSE = re.compile(r"[A-Za-z]{4,}|\$|[\u3400-\u9fff]")
+_PHRASE = re.compile(r"\\text\s*\{(?=[^{}]*[A-Za-z])[^{}]*\s")
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def kind_of(gold: str) -> str | None:
 
 def says_words(text: str) -> bool:
     """Whether there is prose in a formula, its commands left out."""
-    return bool(_PROSE.search(_COMMAND.sub(" ", text)))
+    return bool(_PROSE.search(_COMMAND.sub(" ", text)) or ("\\begin" not in text and _PHRASE.search(text)))
 
 
 def _shape(value: Value) -> str:

@@ -34,6 +34,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _GROUPS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
+_ABBREVIATION = re.compile(r"(?<=[A-Za-z]{2})\.(?=\s|$)")
 _SIGN_WORDS = {"**": "^", "<=": "≤", ">=": "≥", "!=": "≠", "==": "="}
 
 
@@ -98,6 +99,9 @@ def _command(piece: str, text: str, position: int, spaced: bool, found: list[Tok
     """Append a command's tokens; returns where the text goes on."""
     if not piece.endswith("{"):
         name = piece[1:]
+        if name == "Omega" and found and found[-1].kind == "number":
+            found.append(Token("word", "Ω", spaced))
+            return position
         found.append(Token("name" if name in FUNCTIONS else "command", name, spaced))
         return position
     end = _closing(text, position)
@@ -110,6 +114,7 @@ def _command(piece: str, text: str, position: int, spaced: bool, found: list[Tok
 
 
 def _text(inside: str, spaced: bool, found: list[Token]) -> None:
+    inside = _ABBREVIATION.sub("", inside)
     stripped = inside.strip(" ~")
     spaced = spaced or inside[:1].isspace()
     if len(stripped) == 1 and stripped.isalpha() and stripped.isascii():

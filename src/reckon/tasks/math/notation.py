@@ -18,6 +18,7 @@ for _names, _canonical in (
     (r"\! \left \right \middle \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \Biggl \Biggr", ""),
     (r"\displaystyle \textstyle \scriptstyle \limits \nolimits \rm \bf \it \sf \boxed \fbox \mathop \underline", ""),
     (r"\checkmark \therefore \blacksquare \square \Box", ""),
+    (r"\tiny \scriptsize \footnotesize \small \normalsize \large \Large \LARGE \huge \Huge", ""),
     (r"\boldmath \mathstrut \strut \notag \nonumber \( \) \[ \]", ""),
     (r"\frac \dfrac \tfrac \cfrac", r"\frac"),
     (r"\binom \dbinom \tbinom", r"\binom"),
@@ -29,7 +30,7 @@ for _names, _canonical in (
     (r"\ne \neq", "≠"),
     (r"\lt", "<"),
     (r"\gt", ">"),
-    (r"\approx \simeq \sim \doteq \cong", "≈"),
+    (r"\approx \simeq \doteq \cong", "≈"),
     (r"\cdot \times \ast \bullet", "*"),
     (r"\div", "/"),
     (r"\cup \bigcup", "∪"),
@@ -85,7 +86,7 @@ _SIGNS = {
     "㎡": "m^{2}", "、": ",", "。": ".", "￥": "¥", "：": ":", "~": " ", "∣": "|", "╱": "/", "∧": r"\text{ and }",
     "∨": r"\text{ or }", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "θ": r"\theta ", "λ": r"\lambda ",
     "μ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ", "Δ": r"\Delta ", "△": r"\triangle ", "∠": r"\angle ",
-    "∆": r"\Delta ",
+    "∆": r"\Delta ", "Ω": r"\Omega ", "\u2126": r"\Omega ",
 }  # fmt: skip
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
@@ -95,6 +96,11 @@ _DEGREE = re.compile(r"\^\s*(?:\{\s*°\s*\}|°)")
 _PRIMES = re.compile(r"\^\s*(?:\{\s*('(?:\s*')*)\s*\}|')")
 _GROUPED = re.compile(r"(?<=\d)(?:\s*\{,\}\s*|\s*,\\!\s*|\\,\s*)(?=\d{3}(?!\d))")
 _BARE_FRACTION = re.compile(r"\\frac\s*(\d)\s*(\d)")
+_UNIT_FRACTION = re.compile(
+    r"\\frac\s*\{\s*(\\text\s*\{[^{}]*\})\s*\}\s*\{\s*(\\text\s*\{[^{}]*\}(?:\^\{?\d\}?)?)\s*\}"
+)
+_FONT = re.compile(r"\{\s*\\(?:rm|bf|it|sf|tt)\s+([^{}\\]*)\}")
+_DOMAIN = re.compile(r"\s*\(\s*([A-Za-z](?:\s*,\s*[A-Za-z])*\s*∈[^()]*)\)$")
 _EMPTY_GROUP = re.compile(r"(?<![a-zA-Z}\]])\{\s*\}")
 _COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]*\}|\\[hv]?phantom\s*\{[^{}]*\}")
 _ASIDE = re.compile(r"\\text\s*\{\s*\(([A-Za-z ]+)\)\s*\}$")
@@ -108,16 +114,17 @@ _SAID = {"all real numbers": r"\mathbb{R}", "all reals": r"\mathbb{R}", "empty s
 _SAID |= {word: str(number) for number, word in enumerate(_ONES)}
 for _tens, _word in enumerate(_TENS, 2):
     _SAID |= {_word: f"{_tens}0"} | {f"{_word}-{_ONES[digit]}": f"{_tens}{digit}" for digit in range(1, 10)}
-_SYSTEM = re.compile(r"\\begin\s*\{(aligned|align\*?|gathered|split)\}(.*?)\\end\s*\{\1\}", re.DOTALL)
+_SYSTEM = re.compile(r"\\begin\s*\{(aligned|align\*?|gathered|split|cases)\}(.*?)\\end\s*\{\1\}", re.DOTALL)
 _ROW_END = re.compile(r"\\\\(?:\[[^\]]*\])?")
 _TIMES = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
 _LEAD = re.compile(
     r"^(?:(?:so|thus|therefore|hence)?,?\s*(?:the|my|our)?\s*(?:final|correct)?\s*answer\s*(?:is|:|=)\s*:?|"
-    r"(?:therefore|thus|hence|indeed|simply|just|exactly|equal to)\b,?|"
-    r"(?:最终)?答案\s*[是为:]+)\s*",
+    r"(?:therefore|thus|hence|indeed|then|simply|just|exactly|equal to)\b,?|"
+    r"(?:最终)?答案\s*[是为:]+)\s*(?=\S)",
     re.IGNORECASE,
 )
 _TEXT_LEAD = re.compile(r"^\\text\s*\{([^{}]*(?:\bis|:|=|是|为)\s*)\}\s*(?=\S)")
+_OUTWARD = re.compile(r"(\[|(?<![\w)}])\])([^][(),;]+[,;][^][(),;]+)([][])")
 _LATEX_DOLLAR = re.compile(r"\$+")
 
 
@@ -127,13 +134,13 @@ def tidy(text: str) -> str:
     text = _UNICODE.sub(lambda match: _sign(match.group()), text)
     text = unicodedata.normalize("NFKC", text.replace("＄", r"\$")).replace("｡", ".")
     text = _EMPTY_GROUP.sub("", _COLOUR.sub("", _GROUPED.sub("", text)))
-    text = _SYSTEM.sub(_listed, text)
+    text = _SYSTEM.sub(_listed, _FONT.sub(r"\\text{\1}", text))
     text = _COMMAND.sub(lambda match: _command(match.group()), text)
     text = _PRIMES.sub(lambda match: match[1] or "'", _DEGREE.sub("°", text))
     text = _TIMES.sub("*", text.replace("per cent", "percent"))
-    text = _BARE_FRACTION.sub(r"\\frac{\1}{\2}", text)
+    text = _UNIT_FRACTION.sub(r"\1/\2", _BARE_FRACTION.sub(r"\\frac{\1}{\2}", text))
     text = _undollar(" ".join(text.split()))
-    text = _strip(text)
+    text = _DOMAIN.sub(r", \1", _OUTWARD.sub(_inward, _strip(text)))
     text = _LEAD.sub("", _TEXT_LEAD.sub("", text))
     text = _strip(_ELLIPSIS.sub("", _ASIDE.sub(r"\\text{ \1}", text)))
     return _SAID.get(text.removeprefix(r"\text{").removesuffix("}").strip().casefold(), text)
@@ -158,7 +165,7 @@ def guarded(text: str) -> str | None:
 def _listed(system: re.Match[str]) -> str:
     """The rows of a system of equations as a list, if each row is one item of it."""
     body = system[2]
-    if re.search(r"\\begin|(?<!\\),", body):
+    if re.search(r"\\begin|(?<!\\),", body) or (system[1] == "cases" and "&" in body):
         return system.group()
     return _ROW_END.sub(", ", body.replace("&", ""))
 
@@ -172,6 +179,11 @@ def _sign(sign: str) -> str:
         return _SIGNS[sign]
     numerator, _, denominator = unicodedata.normalize("NFKC", sign).partition("⁄")
     return rf"\frac{{{numerator}}}{{{denominator}}}"
+
+
+def _inward(interval: re.Match[str]) -> str:
+    """``]1, 3[`` as ``(1, 3)``."""
+    return interval[1].replace("]", "(") + interval[2] + interval[3].replace("[", ")")
 
 
 def _command(command: str) -> str:
@@ -198,6 +210,8 @@ def _strip(text: str) -> str:
         text = text.strip().rstrip(",;:。").strip()
         if text.endswith(".") and not text.endswith("..") and not text[:-1].endswith("…"):
             text = text[:-1]
+        if len(text) > 2 and text[0] == text[-1] == "'":
+            text = text[1:-1]
         for mark in ("**", "__", "`", "*", '"', "“", "”", "\\\\"):
             if text.startswith(mark):
                 text = text[len(mark) :]

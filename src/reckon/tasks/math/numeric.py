@@ -31,7 +31,9 @@ TOLERANCE = Fraction(1, 10**6)
 
 _POINTS = 6
 _MAX_EXPONENT = 10**6
-_WHOLE = frozenset({"!", "binom", "floor", "ceil", "gcd", "lcm", "mod", "sum", "prod"})
+_WHOLE = frozenset({"!", "binom", "gcd", "lcm", "mod", "sum", "prod"})
+_PARTIAL = frozenset({"root", "ln", "log"})
+_ROUNDING = frozenset({"floor", "ceil"})
 
 
 def exactly_equal(gold: Node, answer: Node) -> bool:
@@ -85,7 +87,7 @@ def numerically_equal(gold: Node, answer: Node) -> bool:
                 raise
             continue
         if min(values.values(), default=Fraction(1)) < 0 and (first.imag or second.imag):
-            continue  # A root or logarithm of a negative number: outside the domain that is meant.
+            continue  # outside the domain that is meant
         if not _close(first, second, gold, answer, bool(names)):
             return False
         agreed += 1
@@ -95,9 +97,21 @@ def numerically_equal(gold: Node, answer: Node) -> bool:
 
 
 def _points(names: list[str], gold: Node, answer: Node) -> list[dict[str, Fraction]]:
-    """Values for the variables, always the same for the same names; half of the points have negative ones."""
+    """Values for the variables, always the same for the same names.
+
+    They are whole where the expressions are about whole numbers, as ``n!`` and ``⌊n/2⌋`` are; else half of the points
+    have negative ones. For ``⌊x⌋`` they are whole at half of the points, as ``⌊x⌋ + 1`` is ``⌈x⌉`` at the others.
+    """
     used = functions(gold) | functions(answer)
-    whole = bool(used & _WHOLE) or ("^" in used and _has_variable_power(gold, answer))
+    whole, broken = _drawn(names, whole=True), _drawn(names, whole=False)
+    if used & _WHOLE:
+        return whole
+    if used & _ROUNDING and (_rounds_whole(gold, whole) or _rounds_whole(answer, whole)):
+        return whole[::2] + broken[1::2]
+    return whole if used & _ROUNDING or ("^" in used and _has_variable_power(gold, answer)) else broken
+
+
+def _drawn(names: list[str], whole: bool) -> list[dict[str, Fraction]]:
     points = []
     for index in range(_POINTS):
         values = {}
@@ -107,6 +121,20 @@ def _points(names: list[str], gold: Node, answer: Node) -> list[dict[str, Fracti
             values[name] = -value if index % 2 and not whole else value
         points.append(values)
     return points
+
+
+def _rounds_whole(node: Node, points: list[dict[str, Fraction]]) -> bool:
+    """Whether it rounds what is whole for whole numbers, ``⌊x⌋``: then its variables are not meant to be whole."""
+    if not isinstance(node, Op):
+        return False
+    if node.name in _ROUNDING:
+        try:
+            found = [exact(node.args[0], values) for values in points]
+        except (Undefined, TooLarge):
+            return False
+        if all(value is not None and value.denominator == 1 for value in found):
+            return True
+    return any(_rounds_whole(argument, points) for argument in node.args)
 
 
 def _has_variable_power(*nodes: Node) -> bool:
@@ -172,10 +200,16 @@ def _evaluate(node: Node, values: Mapping[str, Fraction], mp: Any) -> Any:
     if rational is not None:
         return mp.mpc(mp.mpf(rational.numerator) / rational.denominator)
     arguments = [_evaluate(argument, values, mp) for argument in node.args]
+    if node.name in _PARTIAL and min(values.values(), default=Fraction(1)) < 0 and _is_negative(arguments[0]):
+        raise Undefined("outside the domain that is meant")
     try:
         return mp.mpc(_apply(node.name, arguments, mp))
     except (ZeroDivisionError, ValueError, OverflowError) as error:
         raise Undefined(str(error)) from None
+
+
+def _is_negative(value: Any) -> bool:
+    return bool(value.imag == 0 and value.real < 0)
 
 
 def _apply(name: str, args: list[Any], mp: Any) -> Any:
@@ -192,7 +226,7 @@ def _apply(name: str, args: list[Any], mp: Any) -> Any:
         case "^":
             return _power(first, args[1], mp)
         case "root":
-            if first.imag == 0 and first.real < 0 and args[1] in (3, 5, 7):
+            if _is_negative(first) and args[1] in (3, 5, 7):
                 return -mp.root(-first.real, int(args[1].real))
             return _power(first, 1 / args[1], mp)
         case "exp":

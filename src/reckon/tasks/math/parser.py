@@ -19,12 +19,27 @@ from fractions import Fraction
 from reckon.tasks.math.expressions import Expressions, node
 from reckon.tasks.math.lexer import tokens
 from reckon.tasks.math.units import CURRENCIES, PERCENT_WORDS, SCALES, read_unit
-from reckon.tasks.math.values import Chain, Group, Matrix, Node, Num, Op, Quantity, Union, Unreadable, Value, Words
+from reckon.tasks.math.values import (
+    REALS,
+    Chain,
+    Group,
+    Matrix,
+    Node,
+    Num,
+    Op,
+    Quantity,
+    Sym,
+    Union,
+    Unreadable,
+    Value,
+    Words,
+    symbols,
+)
 
 _RELATIONS = "=<>≤≥≠≈∈:"
 _SEPARATORS = frozenset({",", ";", "and", "or"})
 _CLOSERS = {"(": (")", "]"), "[": ("]", ")"), "⦃": ("⦄",)}
-_CURRENCY_SIGNS = "＄$€£¥₹"
+_CURRENCY_SIGNS = "＄$€£¥₹¢"
 _MATRICES = frozenset({"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"})
 
 
@@ -155,8 +170,8 @@ class _Parser(Expressions):
         outside, self.within_bars = self.within_bars, opening == "⦃"
         empty = opening == "⦃" and self.sign("⦄")
         value: Value = Group("{", "}", ()) if empty else self.list()
-        if opening == "⦃" and self.sign("|"):  # {x | x > 2}: the condition is the set
-            value = self.list()
+        if opening == "⦃" and self.sign("|"):
+            value = _comprehension(value, self.list())
             self.expect("⦄")
         elif not empty:
             closing = self.sign(*_CLOSERS[opening])
@@ -198,9 +213,20 @@ class _Parser(Expressions):
 
 
 def _set(value: Value) -> Value:
-    if isinstance(value, Chain) and value.ops[0] == ":" and len(value.ops) > 1:  # {x : x > 2}
-        return Chain(value.parts[1:], value.ops[1:])
+    if isinstance(value, Chain) and ":" in value.ops[:-1]:  # {x : x > 2}
+        at = value.ops.index(":")
+        head = Chain(value.parts[: at + 1], value.ops[:at]) if at else value.parts[0]
+        return _comprehension(head, Chain(value.parts[at + 1 :], value.ops[at + 1 :]))
     return Group("{", "}", value.items if isinstance(value, Group) and not value.open else (value,))
+
+
+def _comprehension(head: Value, condition: Value) -> Value:
+    """``{x | x > 2}`` is what its condition says of a real number; any other set by its condition is kept whole."""
+    name = head.parts[0] if isinstance(head, Chain) and head.ops == ("∈",) and head.parts[1] == REALS else head
+    if isinstance(name, Sym) and name.name in symbols(condition):
+        return condition
+    conditions = condition.items if isinstance(condition, Group) and not condition.open else (condition,)
+    return Group("{", "}", (head, *conditions))
 
 
 def _enclosed(value: Value, opening: str, closing: str) -> Value:

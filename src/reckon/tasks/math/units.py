@@ -44,6 +44,7 @@ hectare: ha 公顷
 mu: 亩
 mph:
 kph: kmh kmph
+mpg:
 degree: deg degs ° 度
 celsius: °C 摄氏度
 fahrenheit: °F 华氏度
@@ -104,15 +105,17 @@ PERCENT_WORDS = frozenset({"percent", "percentage", "pct", "percents"})
 _POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3, "cu": 3, "平方": 2, "立方": 3}
 _AFTER = frozenset({"squared", "cubed"})
 _HAN_POWER = re.compile("^(平方|立方)(.+)$")
-_HAN_PROSE = re.compile("[是不或非没无又还多少约]|答案|^[零一二三四五六七八九十半]")
+_HAN_PROSE = re.compile("[是不或非没无又还多少约以]|答案|左右|上下|大概|可能|也许|超过|^[零一二三四五六七八九十半]")
 _MAX_NOUNS = 4
-_FILLER = frozenset({"of", "the", "a", "an", "in", "total", "each", "per", "about", "approximately", "exactly"})
+_FILLER = frozenset({"of", "the", "a", "an", "in", "total", "each", "per", "exactly"})
 _REFUSED = frozenset({
     "or", "and", "not", "but", "nor", "either", "neither", "maybe", "possibly", "if", "unless", "when", "except",
     "plus", "minus", "times", "over", "less", "more", "than", "fewer", "under", "above", "below", "at", "between",
     "to", "from", "half", "double", "twice", "thrice", "no", "none", "without", "other", "another", "is", "are",
-    "was",
+    "was", "about", "approximately", "approx", "around", "roughly", "nearly", "almost", "perhaps", "probably",
+    "likely", "guess",
 })  # fmt: skip
+_LETTER = re.compile(r"[^\W\d_]")
 _ELEMENT = re.compile(
     r"(?P<word>[^\W\d_]+|[°＄$€£¥₹¢]C?F?)|\^\s*\{?\s*(?P<power>-?\d+)\s*\}?|(?P<sign>[/*.·-])|(?P<number>\d+)"
     r"|\s+|[{}()]"
@@ -150,7 +153,7 @@ def read_unit(phrase: str) -> str | None:
             sign = -1
         elif low in _POWERS:
             power = _POWERS[low]
-        elif word and low not in _FILLER:
+        elif word and (low not in _FILLER or (low == "in" and not _LETTER.search(phrase, position))):
             if _says_more(word):
                 return None
             raised, word = _han_power(word)
@@ -165,9 +168,11 @@ def read_unit(phrase: str) -> str | None:
 
 
 def _joined(factors: dict[str, int]) -> str:
-    for short, length in (("mph", "mile"), ("kph", "kilometer")):
+    for short, above, below in (("mph", "mile", "hour"), ("kph", "kilometer", "hour"), ("mpg", "mile", "gallon")):
         if factors.pop(short, 0):
-            factors |= {length: 1, "hour": -1}
+            factors |= {above: 1, below: -1}
+    if {"celsius", "fahrenheit"} & factors.keys():
+        factors.pop("degree", None)
     ordered = sorted(factors.items(), key=lambda item: (item[1] < 0, item[0]))
     return "*".join(name if power == 1 else f"{name}^{power}" for name, power in ordered if power)
 

@@ -105,6 +105,7 @@ class Words:
 Value = Num | Sym | Op | Quantity | Group | Union | Chain | Matrix | Words
 
 INFINITY = Sym("∞")
+REALS = Group("(", ")", (Op("neg", (INFINITY,)), INFINITY))
 CONSTANTS = frozenset({"π", "e", "i", "∞"})
 UNORDERED = ("", "{")
 

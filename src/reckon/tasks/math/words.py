@@ -21,7 +21,7 @@ _CHOICE_LEAD = r"(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer|选项|选
 _CHOICE = re.compile(
     _CHOICE_LEAD
     + r"[(\[]?\s*([A-Ja-j](?:(?:\s*[,;&、]\s*(?:and\s+)?|\s+and\s+|\s*和\s*|\s*)[A-Ja-j])*)\s*[)\]]?(?:选?项)?"
-    r"(?P<rest>\s*$|\s*[.:、)]\s*.*)",
+    r"(?P<rest>\s*$|\s*[.:、)!]\s*.*)",
     re.DOTALL | re.IGNORECASE,
 )
 _OTHER_CHOICE = re.compile(r"\b(?:or|not|either)\b|\([A-J]\)|(?<![A-Za-z])[B-J](?![A-Za-z])|或|不")
@@ -38,7 +38,10 @@ _FALSE = frozenset({
     "no", "false", "否", "不是", "不对", "错", "错误", "不正确", "×", "假", "不成立", "不能", "不可以", "不会",
 })  # fmt: skip
 _TRUTH_LEAD = re.compile(r"(yes|no|true|false|是的|正确|错误|不是|是|否)\s*[,.:;—-]\s*(.+)", re.DOTALL)
-_TRUTH_WORD = re.compile(r"\b(?:yes|no|true|false|not|or|maybe)\b|或|不|否")
+_TRUTH_WORD = re.compile(
+    r"\b(?:yes|no|true|false|not|or|maybe|perhaps|probably|possibly|likely|unless|sometimes|depends|unsure)\b"
+    r"|或|不|否|可能|也许|大概"
+)
 
 _MONTH_NAMES = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
@@ -59,12 +62,13 @@ _DATES = [
 ]
 _CLOCK = re.compile(
     r"(?P<early>上午|下午|晚上|早上|凌晨|中午)?\s*(?P<hour>\d{1,2})\s*(?::\s*(?P<minute>\d{2})(?::(?P<second>\d{2}))?|"
-    r"[点时]\s*(?:(?P<han>\d{1,2})\s*分?|(?P<half>半)|整)?)?\s*(?P<half_day>[ap]\.?\s?m\.?)?(?:o'clock)?"
+    r"[点时]\s*(?:(?P<han>\d{1,2})\s*分?|(?P<half>半)|整)?)?\s*(?P<half_day>[ap]\.?\s?m\.?)?(?P<whole>o'clock)?"
 )
 _AFTERNOON = {"下午", "晚上"}
 
 _BASE = re.compile(
-    r"\(?\s*(?P<digits>[0-9A-Za-z]+)\s*\)?\s*(?:_\s*\{?\s*(?P<base>\d{1,2}|[a-z]+)\s*\}?|\(?\s*(?:in\s+)?base\s*(?P<said>\d{1,2}|[a-z]+)\s*\)?)",
+    r"\(?\s*(?P<digits>[0-9A-Za-z]+)\s*\)?\s*"
+    r"(?:_\s*\{?\s*\(?\s*(?P<base>\d{1,2}|[a-z]+)\s*\)?\s*\}?|\(?\s*(?:in\s+)?base\s*(?P<said>\d{1,2}|[a-z]+)\s*\)?)",
     re.IGNORECASE,
 )
 _PREFIXES = {"0x": "16", "0b": "2", "0o": "8"}
@@ -94,7 +98,7 @@ class Clock:
         if mine == theirs:
             return True
         unsaid = (self, mine) if self.afternoon is None else (other, theirs)
-        return unsaid[0].hour <= 12 and mine % 12 == theirs % 12 and self.afternoon != other.afternoon
+        return 1 <= unsaid[0].hour <= 12 and mine % 12 == theirs % 12 and self.afternoon != other.afternoon
 
     def _full(self) -> int:
         if self.afternoon is None:
@@ -180,7 +184,7 @@ def clock(text: str) -> Clock | None:
     """A time of day: ``3:30 PM``, ``15:30``, ``3 p.m.``, ``下午3点半``."""
     said = unwrapped(text).casefold().replace("点钟", "点")
     match = _CLOCK.fullmatch(said)
-    if match is None or not (match["minute"] or match["half_day"] or match["early"] or "点" in said):
+    if match is None or not (match["minute"] or match["half_day"] or match["early"] or match["whole"] or "点" in said):
         return None
     minute = int(match["minute"] or match["han"] or (30 if match["half"] else 0))
     hour = int(match["hour"])

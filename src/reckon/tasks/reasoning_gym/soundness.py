@@ -13,6 +13,7 @@ from decimal import Decimal
 from reckon.tasks.gsm8k import read_number
 
 REFUSED = {
+    "boxnet": "its scorer passes over moves that cannot be made, so an answer that tries every move is right",
     "composite": "it mixes other sets; use a task of kind mix, whose parts are of kind reasoning_gym",
     "codeio": "its gold answers come from programs that draw random numbers, and differ each time",
     "coin_flip": "its scorer pays for an answer of 0",
@@ -28,6 +29,7 @@ REFUSED = {
     "list_functions": "its questions differ each time they are read, so no run could be resumed",
     "polynomial_multiplication": "its questions differ from one process to the next, so no run could be resumed",
     "ransom_note": "its questions differ from one process to the next, so no run could be resumed",
+    "rush_hour": "its scorer passes over moves that cannot be made, so an answer that tries every move is right",
 }
 """Why a set cannot be used."""
 
@@ -63,8 +65,8 @@ _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
 _REAL = r"[0-9]+(?:\.[0-9]{1,6})?"
 _IMAGINARY = rf"(?:{_REAL})?[ij]"
 _DISK = r"Move disk [0-9]+ from Peg [0-9]+ to Peg [0-9]+"
-_CAR = r"[A-Z][-+][0-9]{1,2}"
 _KNIGHT = r'"[wB],[A-Z][0-9]{1,2},[A-Z][0-9]{1,2}"'
+_PARTS = r'\[\s*"[a-z]+"(?:\s*,\s*"[a-z]+")*\s*\]'
 _CLAIM = r"[A-Za-z]+ is an? [A-Za-z]+"
 # One-letter names, a few functions, numbers and the signs of arithmetic; no power of a bare number, no long exponent,
 # which could take forever. Every token has one reading, so matching takes linear time.
@@ -89,9 +91,10 @@ FORMS = {
         # Its items take seconds to make again, so none is made for junk.
         "knight_swap": rf"[Nn]o|\[{_KNIGHT}(?:,\s*{_KNIGHT})*\]",
         "knights_knaves": rf"{_CLAIM}(?:(?:,? and|,) {_CLAIM})*\.?",
+        # A list of lists of strings; to its scorer a string is a list of letters, and "ab" would pass for ["a", "b"].
+        "palindrome_partitioning": rf"\[\s*{_PARTS}(?:\s*,\s*{_PARTS})*\s*\]",
         "prime_factorization": r"[0-9]+(?: ?× ?[0-9]+)*",
         "quantum_lock": r"[A-C](?:(?: ?(?:→|->|,) ?| )?[A-C])*",
-        "rush_hour": rf"{_CAR}(?:\s+{_CAR})*",
         "sokoban": r"[UDLR]+",
         "survo": r"[0-9\s]+",
         "tower_of_hanoi": rf"{_DISK}(?: *\n\s*{_DISK})*",
