@@ -66,6 +66,18 @@ def test_a_servers_thinking_can_be_folded(capsys: pytest.CaptureFixture[str], mo
     assert "tokens)\n<answer>" in told.out
 
 
+def test_a_server_sets_its_own_limits_unless_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as url:
+        ask(url, "Make 24 from 3, 8, 1.\n", monkeypatch, max_new_tokens=None)
+        assert "answer" in capsys.readouterr().out
+        with pytest.raises(ConfigError, match=r"refuses: .*context holds"):
+            ask(url, "Make 24 from 3, 8, 1.\n", monkeypatch, max_new_tokens=10**6)
+        with pytest.raises(ConfigError, match="--device: a server decides this"):
+            ask(url, "", monkeypatch, device="cuda")
+
+
 def test_a_server_that_is_not_there_is_the_users_to_correct(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="does not answer"):
         ask("http://127.0.0.1:9/v1", "Hello?\n", monkeypatch)

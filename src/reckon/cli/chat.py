@@ -30,11 +30,14 @@ def command(
     ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 1.0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="At most; the model's context may hold less.")] = 1024,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most; the model's context may hold less. [default: 1024; a server has its own]"),
+    ] = None,
     stop: Annotated[list[str] | None, typer.Option(help="A text that ends a response.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1...")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: Annotated[str | None, typer.Option(help="cpu (the default), cuda, cuda:1...")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 (the default), bfloat16 or float16.")] = None,
     fold: Annotated[bool, typer.Option("--fold", help="Show the thinking as one line with its length.")] = False,
 ) -> None:
     """Ask a model questions, one on each line.
@@ -43,9 +46,13 @@ def command(
     from a pipe. /quit or the end of the input ends it.
     """
     if model.startswith(_SERVERS):
+        local = {"--template": template, "--device": device, "--dtype": dtype}
+        if given := [option for option, value in local.items() if value is not None]:
+            raise ConfigError("a server decides this itself", where=given[0], fix="Leave it out, or give a model")
         _ask_server(model, temperature, top_p, max_new_tokens, stop or [], seed, fold)
     else:
-        _ask_model(model, template, temperature, top_p, max_new_tokens, stop or [], seed, device, dtype, fold)
+        sampled = (temperature, top_p, max_new_tokens or 1024, stop or [], seed)
+        _ask_model(model, template, *sampled, device or "cpu", dtype or "float32", fold)
 
 
 def _ask_model(
@@ -83,10 +90,10 @@ def _ask_model(
 
 
 def _ask_server(
-    url: str, temperature: float, top_p: float, max_tokens: int, stop: Sequence[str], seed: int, fold: bool
+    url: str, temperature: float, top_p: float, max_tokens: int | None, stop: Sequence[str], seed: int, fold: bool
 ) -> None:
     try:
-        from openai import APIError, OpenAI
+        from openai import APIError, BadRequestError, OpenAI, omit
     except ImportError:
         fix = "Run `pip install 'reckon[endpoint]'`"
         raise ConfigError("the openai package is not installed, with which servers are asked", fix=fix) from None
@@ -103,12 +110,15 @@ def _ask_server(
                 messages=said,
                 temperature=temperature,
                 top_p=top_p,
-                max_tokens=max_tokens,
+                max_tokens=max_tokens or omit,
                 stop=list(stop) or None,
                 seed=seed,
                 stream=True,
             )
             said.append({"role": "assistant", "content": _show_answer(pieces, Screen(fold))})
+    except BadRequestError as error:
+        fix = "Ask for something else"
+        raise ConfigError(f"the server refuses: {clean(error.message)}", where=url, fix=fix) from None
     except (APIError, IndexError) as error:
         raise ConfigError(
             f"the server does not answer: {clean(str(error)) or type(error).__name__}",

@@ -177,11 +177,22 @@ async def _refused(_: Request, error: Any) -> JSONResponse:
 
 async def _malformed(_: Request, error: Any) -> JSONResponse:
     """The first thing wrong with a body, and where; the value is not repeated."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    errors = error.errors()
+    where = _key(errors[0])
+    # Of the forms that a value may have, the one it came closest to.
+    first = max((one for one in errors if _key(one).startswith(where)), key=lambda one: len(_key(one)))
+    where = _key(first)
     message = f"{where}: {first['msg']}" if where else first["msg"]
     refusal = Refusal(400, message, param=where or None, code=first["type"])
     return JSONResponse(refusal.body(), 400)
+
+
+def _key(error: dict[str, Any]) -> str:
+    """Where in a body an error is, ``messages.0.content``, without the names of forms, such as ``list[TextPart]``."""
+    if error["type"] == "json_invalid":
+        return ""
+    parts = [str(part) for part in error["loc"] if part != "body"]
+    return ".".join(part for part in parts if part.isdecimal() or (part.isidentifier() and part != "str"))
 
 
 async def _other(_: Request, error: Any) -> JSONResponse:

@@ -114,7 +114,9 @@ def _hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
         found = load_dataset(name, config, split=split)
     except Exception as error:
         raise DataError(
-            f"cannot fetch the data set from the hub ({error})", where=name, fix="Go online, or set task.path to a file"
+            f"cannot fetch the data set from the hub ({error})",
+            where=name,
+            fix="Go online, or name a file in its place (task.heldout or task.path)",
         ) from error
     for number, row in enumerate(found):
         yield f"{name} {split}, row {number}", row
