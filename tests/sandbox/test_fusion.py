@@ -49,6 +49,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(fault)
         elif fault == "hang up":
             self.connection.close()
+        elif fault == "cut short":
+            self.answer(b"{", length=100)
         elif fault == "no JSON":
             self.answer(b"<html>")
         elif fault == "error":
@@ -58,10 +60,10 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(json.dumps(self.run(body)).encode())
 
-    def answer(self, data: bytes) -> None:
+    def answer(self, data: bytes, length: int | None = None) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Length", str(length or len(data)))
         self.end_headers()
         self.wfile.write(data)
 
@@ -141,7 +143,9 @@ def test_programs_come_back_in_order(server: Server) -> None:
     assert [ran.stdout for ran in SandboxFusion(server.url).run_all(programs)] == [f"{n}\n" for n in range(12)]
 
 
-@pytest.mark.parametrize("faults", [[503], [500, 502, 429], ["hang up"], ["no JSON", "hang up"], ["error"]])
+@pytest.mark.parametrize(
+    "faults", [[503], [500, 502, 429], ["hang up"], ["cut short"], ["no JSON", "hang up"], ["error"]]
+)
 def test_failures_of_the_server_are_tried_again(server: Server, faults: list[int | str]) -> None:
     server.faults[:] = faults
     assert SandboxFusion(server.url).run(Program("print(1)")).stdout == "1\n"

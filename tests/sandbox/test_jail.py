@@ -21,6 +21,8 @@ from pathlib import Path
 import pytest
 
 from reckon.core.errors import ConfigError, DataError, ReckonError
+from reckon.sandbox import jail
+from reckon.sandbox.cell import Cell
 from reckon.sandbox.jail import LocalSandbox
 from reckon.sandbox.limits import Limits
 from reckon.sandbox.program import Program, Ran
@@ -491,6 +493,20 @@ def test_closing_ends_what_runs_and_nothing_runs_afterwards(weak: LocalSandbox) 
         box.run(Program("pass"))
 
 
+def test_a_process_that_was_starting_runs_nothing_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = lasting()
+    box = LocalSandbox(workers=1)
+
+    def started_too_late(namespaces: bool, preload: Path | None) -> Cell:
+        box.close()
+        return Cell(namespaces, preload)
+
+    monkeypatch.setattr(jail, "Cell", started_too_late)
+    with pytest.raises(ReckonError, match="closed"):
+        box.run(Program("pass"))
+    assert lasting() == before
+
+
 OWNER = """
 import os, sys, threading, time
 from reckon.sandbox.jail import LocalSandbox
@@ -539,6 +555,21 @@ def test_a_forked_copy_of_the_owner_has_its_own_workers(sandbox: LocalSandbox) -
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert run(sandbox, "print('still')").stdout == "still\n"
+
+
+def test_nor_does_it_hold_what_the_owners_programs_wait_for(sandbox: LocalSandbox) -> None:
+    found = list[Ran]()
+    source = "import sys, time; time.sleep(0.5); print(len(sys.stdin.read()))"
+    thread = threading.Thread(target=lambda: found.append(run(sandbox, source, "x" * 500_000, timeout_s=5)))
+    thread.start()
+    time.sleep(0.2)  # the input does not fit into a pipe, so its end has not come
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    thread.join()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert found[0].stdout == "500000\n"
 
 
 def test_tiers_that_do_not_exist_are_refused() -> None:

@@ -27,8 +27,8 @@ _GRACE_S = 5.0
 """How long after its last deadline a zygote may still take to answer."""
 
 _BOOT = (
-    "import sys; root, control, setup, preload = sys.argv[1:]; sys.path.append(root); "
-    "from reckon.sandbox.inside.zygote import main; sys.path.remove(root); main(int(control), setup, preload)"
+    "import sys; root, setup, preload = sys.argv[1:]; sys.path.append(root); "
+    "from reckon.sandbox.inside.zygote import main; sys.path.remove(root); main(setup, preload)"
 )
 
 _SIGNS = {
@@ -59,38 +59,39 @@ class Cell:
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).parents[2])
         options = ["-s", "-S", "-P", "-B", "-X", "utf8", "-c", _BOOT]
-        command = [sys.executable, *options, root, str(theirs.fileno()), setup, str(preload or "")]
-        with theirs:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                # The order of sets is to be the same in every run; one pool of memory, so that threads cost no room.
-                env={"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1"},
-                cwd="/",
-                start_new_session=True,
-            )
+        command = [sys.executable, *options, root, setup, str(preload or "")]
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    # The order of sets is to be the same in every run; one pool of memory: threads are to cost no room.
+                    env={"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1"},
+                    cwd="/",
+                    start_new_session=True,
+                )
+        except OSError as error:
+            ours.close()
+            scratch.remove(self._scratch)
+            raise _not_started(str(error)) from error
         self._control = ours
+        self._streams: _Streams | None = None
         self._heard = b""
         self.usable = True
         report = self._hear(time.monotonic() + _START_S)
         if report is None or report.status != "ready":
             self.close()
-            raise ReckonError(
-                f"A process to run untrusted programs in does not start: {report.detail if report else 'no answer'}",
-                where="sandbox",
-                why="No program can be run so",
-            )
+            raise _not_started(report.detail if report else "no answer")
 
     def run(self, program: Program, *, landlock: bool, seccomp: bool) -> Ran:
         """Runs a program to its end, with these filters."""
         limits = program.limits
         job = Job(landlock, seccomp, limits.timeout_s, limits.memory_mb)
-        streams = _Streams(program)
+        self._streams = streams = _Streams(program)
         report = None
-        with contextlib.suppress(OSError), streams:
+        with contextlib.suppress(OSError), contextlib.closing(streams):
             socket.send_fds(self._control, [job.encode()], streams.theirs)
             streams.release()
             report = self._attend(streams, time.monotonic() + SETUP_S + limits.timeout_s + _GRACE_S)
@@ -149,9 +150,19 @@ class Cell:
             scratch.remove(self._scratch)
 
     def forget(self) -> None:
-        """For a forked copy of the caller: lets go of the connection, which is the original's."""
+        """For a forked copy of the caller: lets go of the original's connection, and pipes that a program waits for."""
         self.usable = False
         self._control.close()
+        if self._streams:
+            self._streams.close()
+
+
+def _not_started(why: str) -> ReckonError:
+    return ReckonError(
+        f"A process to run untrusted programs in does not start: {why}",
+        where="sandbox",
+        why="No program can be run so",
+    )
 
 
 class _Streams:
@@ -165,18 +176,16 @@ class _Streams:
         (stdin, self._stdin), (self._stdout, stdout), (self._stderr, stderr) = os.pipe(), os.pipe(), os.pipe()
         self.theirs = [stdin, stdout, stderr]
         self.read = {self._stdout: bytearray(), self._stderr: bytearray()}
+        self._ours = [self._stdin, *self.read]
         self.full = False
-        for fd in (self._stdin, *self.read):
+        for fd in self._ours:
             os.set_blocking(fd, False)
 
-    def __enter__(self) -> _Streams:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Closes what is open of either end."""
         self.release()
-        for fd in (self._stdin, *self.read):
-            if fd >= 0:
-                os.close(fd)
+        while self._ours:
+            os.close(self._ours.pop())
 
     def release(self) -> None:
         """Closes the ends that are the program's."""
@@ -199,9 +208,9 @@ class _Streams:
         except OSError:  # the program reads no more
             self._input = self._input[:0]
         if not self._input:
+            self._ours.remove(self._stdin)
             os.close(self._stdin)
-            self._stdin = -1
-        return self._stdin >= 0
+        return bool(self._input)
 
     def _collect(self, fd: int) -> bool:
         part = os.read(fd, 1 << 16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import time
@@ -56,7 +57,7 @@ class SandboxFusion:
                 if error.code != 429 and error.code < 500:
                     raise self._refused(error) from error
                 failure = f"HTTP {error.code}"
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 failure = str(getattr(error, "reason", error)) or type(error).__name__
             else:
                 if answer.get("status") != "SandboxError" and isinstance(answer.get("run_result"), dict):

@@ -70,10 +70,11 @@ class LocalSandbox:
             return self._run(program, self._opened()) if ran.status == "failed to start" else ran
 
     def _opened(self) -> Cell:
-        if not self._finalizer.alive:
-            raise ReckonError("The sandbox is closed", where="sandbox")
         cell = Cell("namespaces" in TIERS[self.tier], self._preload)
         self._cells.add(cell)
+        if not self._finalizer.alive:  # checked now: what is closed while a cell starts does not know of it
+            self._drop(cell)
+            raise ReckonError("The sandbox is closed", where="sandbox")
         return cell
 
     def _run(self, program: Program, cell: Cell) -> Ran:

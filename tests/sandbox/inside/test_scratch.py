@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from reckon.sandbox.inside import scratch
 
 
@@ -53,6 +55,31 @@ def test_modes_protect_nothing(tmp_path: Path) -> None:
     for path in (inner, inner.parent, folder / "a"):
         path.chmod(0)
     scratch.remove(str(folder))
+    assert not folder.exists()
+
+
+def test_nor_does_that_of_the_folder_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever this is. (Root needs no mode, so it is another meanwhile.)"""
+    folder = tmp_path / "folder"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "file").write_text("x")
+    folder.chmod(0o500)
+    tmp_path.chmod(0o777)
+    monkeypatch.chdir(tmp_path)
+    me = os.geteuid()
+    if me == 0:
+        for path in (folder, folder / "inner", folder / "file"):
+            os.chown(path, 65534, 65534)
+        os.seteuid(65534)
+    try:
+        fd = os.open("folder", os.O_RDONLY)
+        scratch.empty(fd)
+        assert not os.listdir(fd)
+        os.fchmod(fd, 0)
+        os.close(fd)
+        scratch.remove("folder")
+    finally:
+        os.seteuid(me)
     assert not folder.exists()
 
 

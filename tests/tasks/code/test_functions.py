@@ -42,6 +42,12 @@ def test_a_sandbox_that_preloads_nothing_runs_the_same_program(sandbox: Sandbox)
     assert ahead.stdout == plain.stdout, ahead
 
 
+def test_an_exception_does_not_end_the_loops_of_a_test(task_of: Make) -> None:
+    row = attacks.ROW | {"test": "def check(candidate):\n    assert all(a == 2 for a in map(candidate, [1, 1]))\n"}
+    assert judged(task_of, "def double(x):\n    return 2 * x", row).score == 1
+    assert judged(task_of, "def double(x):\n    raise StopIteration", row).score == 0
+
+
 def test_a_body_is_an_answer_too(task_of: Make) -> None:
     assert judged(task_of, "    return 2 * x").score == 1
 

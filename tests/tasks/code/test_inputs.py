@@ -35,6 +35,13 @@ def test_mutations_are_many(value: Any) -> None:
     assert len({repr(mutation(value, rng)) for _ in range(50)}) >= (1 if value is True else 4)
 
 
+def test_numbers_of_a_text_that_are_too_long_to_be_read_stay() -> None:
+    digits = "1" * 5000
+    found = mutated([f"{digits} 7"], 20)
+    assert len(found) > 5
+    assert all(text.startswith(f"{digits} ") for text in found)
+
+
 def test_inputs_are_different_and_a_function_of_the_seed() -> None:
     given = [[[1, 2, 3], "ab"], [[], ""]]
     found = mutated(given, 50)

@@ -178,9 +178,14 @@ def test_an_exception_is_raised_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["SystemExit", "KeyboardInterrupt", "eval", "__import__", "object", "nothing", "GeneratorExit"]
+    "name",
+    [
+        *("SystemExit", "KeyboardInterrupt", "eval", "__import__", "object", "nothing", "GeneratorExit"),
+        *("StopIteration", "StopAsyncIteration", "UnicodeDecodeError"),
+    ],
 )
 def test_an_answer_raises_nothing_but_exceptions(name: str) -> None:
+    """Nor such as end a loop, or cannot be made of a message."""
     with pytest.raises(RuntimeError):
         given(json.dumps({"raised": [name, "0"]}), (), {})
 

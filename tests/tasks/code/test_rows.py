@@ -82,6 +82,12 @@ def test_the_reference_and_other_columns(tmp_path: Path) -> None:
     assert (gold.reference, gold.float_tolerance, gold.pass_rates) == ("print(1)", 1e-6, (0.5, 1.0))
 
 
+@pytest.mark.parametrize("program", ["[print(i) for i in range(3)]", "[1, 2]; print(input())"])
+def test_a_reference_may_begin_like_a_list(tmp_path: Path, program: str) -> None:
+    [problem] = read(tmp_path, {"id": 1, "question": "?", "tests": OBJECTS, "reference": program})
+    assert problem.gold["reference"] == program
+
+
 def test_parquet(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     import pyarrow

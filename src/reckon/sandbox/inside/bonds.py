@@ -51,6 +51,7 @@ class Bonds:
             self._enter_namespaces()
         elif self._nobody:
             os.chown(self.folder, NOBODY, NOBODY)
+        self._parent = 0 if setup.namespaces else os.getpid()  # as its children see it
         os.chdir(self.folder)
         self._open = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         _limit(resource.RLIMIT_FSIZE, DISK_MB << 20)
@@ -82,6 +83,8 @@ class Bonds:
         if kernel.MACHINE:
             kernel.keep_capability(self._keep)
             kernel.die_with_parent()
+            if os.getppid() != self._parent:
+                raise ProcessLookupError("the process it was forked from has ended")
             kernel.no_new_privileges()
 
     def lock_down(self, job: Job) -> int | None:
@@ -104,7 +107,7 @@ class Bonds:
         self._unshare()
         child = os.fork()
         if child:
-            os.closerange(3, 1 << 16)
+            os.closerange(0, OPEN_FILES)
             _, status = os.waitpid(child, 0)
             os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
         kernel.die_with_parent()

@@ -31,6 +31,7 @@ def size(folder: str) -> int:
 def remove(folder: str) -> None:
     """Removes a folder and all below it. Nothing where there is none."""
     with contextlib.suppress(FileNotFoundError):
+        _own(folder)
         fd = os.open(folder, _FOLDER)
         try:
             empty(fd)
@@ -44,7 +45,8 @@ def empty(folder: int) -> None:
 
     Folders within folders first move up to the top, so that no path grows longer than the system allows.
     """
-    while names := os.listdir(folder):
+    _own(folder)
+    while names := set(os.listdir(folder)):
         free = (name for name in map(str, count()) if name not in names)
         for name in names:
             if not _unlinked(name, folder):
@@ -73,7 +75,7 @@ def _open(name: str, folder: int) -> int:
     return os.open(name, _FOLDER, dir_fd=folder)
 
 
-def _own(name: str, folder: int) -> None:
+def _own(name: str | int, folder: int | None = None) -> None:
     """The right to read and write a folder of one's own. Root has it, and would follow a link here."""
     if os.geteuid() != 0:
         os.chmod(name, 0o700, dir_fd=folder)

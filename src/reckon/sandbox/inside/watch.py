@@ -36,6 +36,9 @@ class Watch:
         control: the caller; whatever it says to a child that has a job is a word to stop.
         woken: readable after a signal that a child has ended.
         folder: to be measured, if any.
+
+    Attributes:
+        failure: what kept the program from beginning; empty if nothing did.
     """
 
     def __init__(self, child: int, status: socket.socket, control: socket.socket, woken: int, folder: str) -> None:
@@ -43,7 +46,7 @@ class Watch:
         self._status, self._control, self._woken = status, control, woken
         self._job: Job | None = None
         self._questions: Questions | None = None
-        self._failure = ""
+        self.failure = ""
         self._end = ""
         self._started: float | None = None
         self._deadline = self._measuring = _NEVER
@@ -54,7 +57,7 @@ class Watch:
             self._poll.register(fd, select.POLLIN)
 
     def watch(self) -> Report | None:
-        """Returns when the child is gone; None if it has seen that there will be no job."""
+        """Returns when the child is gone; None if it never had a job, because there will be none or it failed."""
         self._status.setblocking(False)
         while not self._ended():
             for fd, event in self._poll.poll(self._patience() * 1000):
@@ -79,8 +82,9 @@ class Watch:
                     self._disk = True
                     self._kill("killed")
         self._listen()
-        nothing_said = self._job is None and not self._failure
-        return None if nothing_said and self._code == 0 else self._report()
+        if self._started is None and self._code and not self.failure:
+            self.failure = f"ended with {self._code} before its program began"
+        return self._report() if self._job else None
 
     def _patience(self) -> float:
         """Seconds until something is due."""
@@ -103,7 +107,7 @@ class Watch:
                     self._measuring = now + _TICK_S if self._folder else _NEVER
                     self._poll.register(self._control.fileno(), select.POLLIN)
                 else:
-                    self._failure = said.decode(errors="replace")
+                    self.failure = said.decode(errors="replace")
 
     def _kill(self, reason: str) -> None:
         self._end = self._end or reason
@@ -129,8 +133,7 @@ class Watch:
         if self._questions:
             self._questions.close()
         if self._started is None and self._end != "stopped":
-            detail = self._failure or f"ended with {self._code} before its program began"
-            return Report("failed to start", detail=detail)
+            return Report("failed to start", detail=self.failure)
         ended_itself = "killed" if self._code < 0 else "exited"
         end = self._end if self._end and self._code == -signal.SIGKILL else ended_itself
         return Report(end, self._code, seconds, refused + ("disk",) * self._disk)

@@ -40,9 +40,13 @@ USUAL = (
 """Modules that programs import most. (Not threading: what it does after a fork costs more than its import.)"""
 
 
-def main(control: int, setup: str, preload: str) -> NoReturn:
-    """Serves one caller until it hangs up. ``preload``: the path of a module to import ahead, if not empty."""
-    folder, source = Zygote(socket.socket(fileno=control), Setup(**json.loads(setup)), preload).serve()
+def main(setup: str, preload: str) -> NoReturn:
+    """Serves one caller until it hangs up. ``preload``: the path of a module to import ahead, if not empty.
+
+    The caller is found on standard input, which no descriptors of its own can push beyond those a child closes.
+    """
+    control = socket.socket(fileno=os.dup(0))
+    folder, source = Zygote(control, Setup(**json.loads(setup)), preload).serve()
     # Without the site module (-S) there are none.
     builtins.exit, builtins.quit = (_sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit"))
     interpreter.run(source, folder)
@@ -61,9 +65,10 @@ class Zygote:
             self._say(Report("ready"))
             while child := self._bonds.fork():
                 measured = "" if self._setup.namespaces else self._bonds.folder
-                report = Watch(child, self._status, self._control, self._woken, measured).watch()
+                watch = Watch(child, self._status, self._control, self._woken, measured)
+                report = watch.watch()
                 if report is None:
-                    self._leave()
+                    self._leave(watch.failure)
                 self._say(report)
                 self._bonds.clear()  # which may take long, and before which no other program begins
         except OSError as error:

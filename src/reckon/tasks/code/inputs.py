@@ -16,7 +16,8 @@ from reckon.sandbox.program import Program, Sandbox
 from reckon.tasks.code.judging import last_line
 
 _TRIES = 50
-_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_NUMBER = re.compile(r"-?(?<![0-9])[0-9]{1,300}(?:\.[0-9]+)?(?![0-9])")
+"""What is longer is too large for a float, or for Python to read."""
 
 
 def mutated(given: Sequence[Any], count: int, seed: int = 0) -> list[Any]:

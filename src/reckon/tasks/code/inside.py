@@ -147,6 +147,11 @@ def answered(function: Callable[..., Any], asked: str, room: int) -> str:
     return text if len(text) <= room else json.dumps({"refused": TOO_LONG})
 
 
+_CHANGED = (UnicodeError, StopIteration, StopAsyncIteration)
+"""Exceptions that are played back as a RuntimeError: the first cannot be made of a message, the others would end a loop
+of the test (``all(map(candidate, ...))``) as if it had passed."""
+
+
 def given(answer: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Returns, raises and does to the arguments what the answer says was done."""
     data = json.loads(answer)
@@ -155,7 +160,7 @@ def given(answer: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if "raised" in data:
         name, message = data["raised"]
         kind = getattr(builtins, name, RuntimeError)
-        known = isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError)
+        known = isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _CHANGED)
         raise (kind if known else RuntimeError)(message)
     if "after" in data:
         later, named = decode(data["after"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,8 @@ def _text(value: Any) -> str:
 def _reference(row: Mapping[str, Any]) -> str | None:
     found = next((row[column] for column in _REFERENCE if row.get(column)), None)
     if isinstance(found, str) and found.startswith("["):
-        found = json.loads(found)
+        with suppress(ValueError, RecursionError):  # no list, but a program that begins so
+            found = json.loads(found)
     if isinstance(found, list):
         found = found[0] if found else None
     return found if isinstance(found, str) else None
