@@ -84,6 +84,13 @@ def test_score_is_the_native_engines(engine: VllmEngine, native: NativeEngine, a
         engine.score(*texts, temperature=0.5)
 
 
+def test_a_text_that_cannot_be_scored_leaves_no_other_behind(engine: VllmEngine, ask: Any) -> None:
+    short, long = ask(1, 1.0)[0].prompt_ids, ask(1, 1.0)[1].prompt_ids * 2
+    with pytest.raises(ConfigError, match="the prompt is empty"):
+        engine.score([short, short, []], [[1], [1], [1]])
+    assert [len(logp) for logp in engine.score([long], [[1, 2]])] == [2]
+
+
 def test_the_seed_decides(engine: VllmEngine, ask: Any) -> None:
     first, again = engine.generate(ask(60, 1.0)), engine.generate(ask(60, 1.0))
     other = engine.generate([Request(r.id, r.prompt_ids, r.sampling, seed=r.seed + 1) for r in ask(60, 1.0)])
@@ -148,6 +155,8 @@ def test_requests_that_cannot_be_served(engine: VllmEngine) -> None:
         engine.submit([Request(0, [1] * 500, Sampling(100))])
     with pytest.raises(ConfigError, match="the prompt is empty"):
         engine.submit([Request(0, [], Sampling(10))])
+    with pytest.raises(ConfigError, match="exceed the context of 511 tokens"):
+        engine.score([[1] * 500], [[1] * 12])
     assert engine.poll() == []
 
 

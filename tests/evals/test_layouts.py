@@ -101,6 +101,13 @@ def test_log_likelihoods_are_refused(tmp_path: Path) -> None:
         read_samples(path)
 
 
+def test_documents_without_a_question_are_not_taken_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    write_jsonl(path, [lm_eval_row(doc_id=number, doc={}, arguments={}) for number in (0, 1)])
+    with pytest.raises(DataError, match=r"row 1: the row has no question and no prompt"):
+        read_samples(path)
+
+
 @pytest.mark.parametrize("dunder", [False, True])
 def test_lighteval_s_details(dunder: bool, tmp_path: Path) -> None:
     (rollout,) = read_samples(details(tmp_path / "details_toy_2025.parquet", lighteval_row(dunder)))
@@ -119,6 +126,22 @@ def test_lighteval_s_reasoning_and_its_rows_of_text(tmp_path: Path) -> None:
         read_samples(details(tmp_path / "c.parquet", {"doc": "open('x')"}))
 
 
+@pytest.mark.parametrize(
+    ("section", "change", "says"),
+    [
+        ("doc", {"gold_index": 3}, "no gold answer"),
+        ("doc", {"query": None}, "no query"),
+        ("model_response", {"text": "a"}, "no generated text"),
+        ("model_response", {"text": [None]}, "no generated text"),
+        ("model_response", {"text": ["a", "b"], "reasonings": ["x"]}, "1 reasonings for 2 texts"),
+    ],
+)
+def test_what_lighteval_would_not_have_written(section: str, change: dict[str, Any], says: str, tmp_path: Path) -> None:
+    row = lighteval_row()
+    with pytest.raises(DataError, match=says):
+        read_samples(details(tmp_path / "a.parquet", {**row, section: {**row[section], **change}}))
+
+
 def test_a_table_of_responses(tmp_path: Path) -> None:
     path = tmp_path / "table.jsonl"
     row = {
@@ -134,10 +157,13 @@ def test_a_table_of_responses(tmp_path: Path) -> None:
     write_jsonl(path, [{**row, "rm": [0.5]}])
     with pytest.raises(DataError, match="'rm' has 1 values for 2 responses"):
         read_samples(path)
-    for bad in ({"responses": ["a"]}, {**row, "responses": []}):
+    for bad in ({"responses": ["a"]}, {**row, "responses": []}, {**row, "responses": [1, 2]}):
         write_jsonl(path, [bad])
         with pytest.raises(DataError, match="needs a question, a gold answer"):
             read_samples(path)
+    write_jsonl(path, [row, {"problem": "1 + 2?", "answer": "3"}])
+    with pytest.raises(DataError, match="row 2: the row is not in the layout of the first one"):
+        read_samples(path)
 
 
 def test_problems_have_the_names_that_the_task_gives_them(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from reckon.engine.native import NativeEngine
 from reckon.models.load import end_ids, load_model
 from reckon.models.steps import MICRO_STEPS
 from reckon.models.template import PromptTemplate
+from reckon.rollout.sample import Sampler
 from reckon.search.base import Method, Tree
 from reckon.search.beam import Beam
 from reckon.search.force import Force
@@ -29,8 +30,8 @@ def search() -> Search:
     sampling = Sampling(max_new_tokens=120, stop_ids=end_ids(model, tokenizer))
 
     def grown(method: Method, budget: int) -> tuple[Searcher, list[Tree]]:
-        engine, oracle = NativeEngine(model, tokenizer), CountdownOracle(tokenizer)
-        made = Searcher(task, engine, tokenizer, PromptTemplate("micro"), sampling, method, oracle, MICRO_STEPS)
+        sampler = Sampler(task, NativeEngine(model, tokenizer), tokenizer, PromptTemplate("micro"), sampling)
+        made = Searcher(sampler, method, CountdownOracle(tokenizer), MICRO_STEPS)
         trees = [made.plant(asked, budget, seed) for seed, asked in enumerate(task.problems("heldout"))]
         made.grow(trees)
         return made, trees
@@ -46,7 +47,7 @@ def test_a_path_is_what_the_model_would_have_written_in_one_go(search: Search, m
         assert tree.finished()
         for node in tree.finished():
             ids, steps = node.path_ids(), node.lineage()
-            [expected] = made.engine.score([tree.prompt_ids], [ids])
+            [expected] = made.sampler.engine.score([tree.prompt_ids], [ids])
             assert node.path_logp() == pytest.approx(expected, abs=1e-4)
             assert all(step.text.count(",") == 1 for step in steps[:-1] if step.generated < 24)
             assert node.path_ends() == [step.length for step in steps]

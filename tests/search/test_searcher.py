@@ -135,7 +135,7 @@ def test_stop_texts_end_a_response_and_separators_a_step() -> None:
 
     engine = ToyEngine(policy)
     made = searcher(Beam(beams=1, width=1), engine, Scored(taste))
-    made = replace(made, sampling=replace(made.sampling, stop=("!",)))
+    made = replace(made, sampler=replace(made.sampler, sampling=replace(made.sampler.sampling, stop=("!",))))
     tree: Tree = made.plant(problem(gold="a!"), 9, 0)
     made.grow([tree])
     assert [(node.text, node.finish) for node in tree.nodes] == [("ab;", None), ("ab;", None), ("=a!", "stop")]
@@ -164,8 +164,9 @@ def test_a_stop_text_ends_the_response_in_whichever_steps_it_stands() -> None:
 
     for size in range(1, 9):
         made = searcher(Beam(beams=1, width=1), ToyEngine(script), Scored(taste))
-        sampling = replace(made.sampling, stop=(".>?", "?c!"))
-        made = replace(made, sampling=sampling, steps=StepRule(separators=(), max_tokens=size))
+        sampling = replace(made.sampler.sampling, stop=(".>?", "?c!"))
+        sampler = replace(made.sampler, sampling=sampling)
+        made = replace(made, sampler=sampler, steps=StepRule(separators=(), max_tokens=size))
         tree = made.plant(problem(), 9, 0)
         made.grow([tree])
         [end] = tree.finished()

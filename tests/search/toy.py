@@ -11,6 +11,7 @@ from reckon.core.seeds import seed_for
 from reckon.engine.base import Completion, Engine, Request, Sampling
 from reckon.models.steps import StepRule
 from reckon.models.template import PromptTemplate
+from reckon.rollout.sample import Sampler
 from reckon.search.base import Method, Path, StepScorer, Tree
 from reckon.search.searcher import Searcher
 from reckon.tasks.base import Task
@@ -120,7 +121,8 @@ def searcher(
     method: Method, engine: Engine, scorer: StepScorer | None = None, task: Task | None = None, most: int = 60
 ) -> Searcher:
     sampling = Sampling(max_new_tokens=most, stop_ids=(0,))
-    return Searcher(task or Guess(), engine, Letters(), PromptTemplate(PROMPT), sampling, method, scorer, STEPS)
+    sampler = Sampler(task or Guess(), engine, Letters(), PromptTemplate(PROMPT), sampling)
+    return Searcher(sampler, method, scorer, STEPS)
 
 
 def grown(

@@ -146,7 +146,7 @@ def _search(given: dict[str, Any], tree: Tree, plugins: list[Path], out: Path) -
 
     signals = Stop().install()
     searcher, settings = _searcher(given, tree, plugins)
-    problems = searcher.task.problems(settings.split)[: settings.problems]
+    problems = searcher.sampler.task.problems(settings.split)[: settings.problems]
     with RunLock(out / "lock"), _progress(len(problems)) as show:
         _claim(out, settings)
         path = out / TREES

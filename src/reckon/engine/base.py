@@ -51,7 +51,9 @@ class Completion:
 
 
 class Engine(Protocol):
-    """The border between training and generation. Implementations: :class:`reckon.engine.native.NativeEngine`.
+    """The border between training and generation.
+
+    Implementations: :class:`reckon.engine.native.NativeEngine`, :class:`reckon.engine.vllm.VllmEngine`.
 
     An engine subclasses this and gives everything but :meth:`generate`.
     """

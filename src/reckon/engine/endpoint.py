@@ -46,6 +46,9 @@ CHECK_S = 0.1
 SEEDS = 2**31
 """Seeds are sent modulo this: some servers keep 32 bits of them, and reserve one value."""
 
+UNREADABLE = (ValueError, RecursionError)
+"""What reading an answer raises that is no JSON, or other JSON than the API has, or too deeply nested."""
+
 INTERRUPTED = {"abort", "error", "insufficient_system_resource"}
 """Finish reasons of a server that gave up on a response."""
 
@@ -110,13 +113,11 @@ class Query:
         prompt: a text, which the model continues (a base model knows nothing else); or the messages of a chat, each
             with ``role`` and ``content``.
         sampling: its ``stop_ids`` are not sent: the server knows how its model ends a text.
-        logp: also ask for the log-probability of every token.
     """
 
     prompt: str | Sequence[Mapping[str, str]]
     sampling: Sampling
     seed: int = 0
-    logp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,6 @@ class Reply:
             one it was.
         finish: ``error`` where there is no response; ``error`` and ``lasting`` then say why.
         prompt_tokens, completion_tokens, reasoning_tokens: as the server counts them, None if it does not.
-        logp: of each token (nats), as far as they were asked for and came.
         seconds: from the first attempt to the end of the last.
         lasting: asking again would not help: the server understood the query and refused it.
     """
@@ -139,7 +139,6 @@ class Reply:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     reasoning_tokens: int | None = None
-    logp: list[float] | None = None
     seconds: float = 0.0
     attempts: int = 1
     error: str = ""
@@ -253,7 +252,7 @@ class Endpoint:
             except APIConnectionError as error:
                 told = self._told(error)
                 continue
-            except (APIStatusError, TimeoutError, ValueError):
+            except (APIStatusError, TimeoutError, *UNREADABLE):
                 pass  # Somebody is there. Not every server has such a list, shows it to everybody, or is idle.
             self._reached = True
             return
@@ -279,7 +278,7 @@ class Endpoint:
                 pause = _retry_after(error.response.headers)
             except TimeoutError:
                 reply = Reply(finish="error", error=f"no answer within {self.config.timeout_s:g} s")
-            except (APIConnectionError, ValueError) as error:
+            except (APIConnectionError, *UNREADABLE) as error:
                 reply = Reply(finish="error", error=self._told(error), lasting=isinstance(error, UnicodeEncodeError))
             else:
                 self._worked = True
@@ -296,7 +295,6 @@ class Endpoint:
         body = {
             "model": self.config.model,
             "prompt" if plain else "messages": prompt if plain else list(prompt),
-            "logprobs": (1 if plain else True) if query.logp else None,
             "max_tokens": sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -335,7 +333,7 @@ class Endpoint:
             body: Any = error.body
             said = body.get("message", body) if isinstance(body, dict) else body
             text = f"{error.status_code}: {said or 'no reason given'}"
-        elif isinstance(error, ValueError):
+        elif isinstance(error, UNREADABLE):
             found = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             text = f"this is not what such a server says: {found}"
         else:
@@ -368,20 +366,6 @@ class _Message(BaseModel):
     reasoning: str | None = None
 
 
-class _Token(BaseModel):
-    logprob: float
-
-
-class _LogProbs(BaseModel):
-    """Of a chat, or of a plain completion."""
-
-    content: list[_Token] | None = None
-    token_logprobs: list[float] | None = None
-
-    def values(self) -> list[float] | None:
-        return self.token_logprobs if self.content is None else [token.logprob for token in self.content]
-
-
 class _Choice(BaseModel):
     """The one response; ``stop_reason`` and ``matched_stop`` are vLLM's and SGLang's words for the stop string."""
 
@@ -390,7 +374,6 @@ class _Choice(BaseModel):
     finish_reason: str | None = None
     stop_reason: Any = None
     matched_stop: Any = None
-    logprobs: _LogProbs | None = None
 
     @model_validator(mode="after")
     def _has_one(self) -> _Choice:
@@ -430,7 +413,6 @@ class _Answer(BaseModel):
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             reasoning_tokens=(usage.completion_tokens_details or _Details()).reasoning_tokens,
-            logp=choice.logprobs.values() if query.logp and choice.logprobs else None,
         )
 
 
@@ -470,6 +452,6 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
     return max(seconds, 0.0) if math.isfinite(seconds) else 0.0

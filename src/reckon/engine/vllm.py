@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -81,7 +81,6 @@ class VllmEngine(Engine):
         self._limits = Limits(limit, model.get_input_embeddings().weight.shape[0])
         self._stops = StopMatcher(tokenizer)
         self._running: dict[str, _Running] = {}
-        self._scored: dict[str, list[Any]] = {}
 
     def submit(self, requests: Sequence[Request]) -> None:
         from vllm import SamplingParams
@@ -124,10 +123,13 @@ class VllmEngine(Engine):
             raise ConfigError(f"vLLM scores at temperature 1 only, not {temperature:g}", fix="Use the native engine")
         if self._running:
             raise ConfigError("requests are still running", fix="Poll them to their end before scoring")
+        texts = list(zip(prompts, responses, strict=True))
+        # One token must be generated; it is thrown away.
+        limits = replace(self._limits, max_context=self._limits.max_context - 1)
+        for prompt, response in texts:
+            limits.check_text(prompt, response)
         self._publish()
-        for index, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-            self._limits.check_text(prompt, response)
-            # One token must be generated; it is thrown away.
+        for index, (prompt, response) in enumerate(texts):
             parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
             self._vllm.add_request(str(index), {"prompt_token_ids": [*prompt, *response]}, parameters)
         found: dict[int, list[float]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ class Evaluation(Strict):
 
         template = PromptTemplate(protocol.template)
         model, tokenizer = load_model(self.model, self.dtype, self.device)
-        sampling = Sampling(**{**asdict(sampling), "stop_ids": end_ids(model, tokenizer)})
+        sampling = replace(sampling, stop_ids=end_ids(model, tokenizer))
         sampler = Sampler(task, build_engine(self.engine, model, tokenizer), tokenizer, template, sampling)
         searching = self.search and build_search(self.search, sampler, self.dtype, self.device)
         return searching or sampler, self.model, model_version(model)

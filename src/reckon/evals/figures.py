@@ -151,11 +151,10 @@ def _of_score(groups: Groups, score: Score, ks: Sequence[int], votes: bool) -> d
             found[f"best@{k} by {score.name}"] = _share(kept, groups)
     if found and votes and score.weight is not None:
         k, weight = ks[-1], score.weight
-        # Beyond k it is the first k samples that vote: a fair draw, as samples have no order but their number.
         won = {
-            name: weighted_vote(groups[name][:k], [weight(value) for value in values[:k]])
+            name: weighted_vote(groups[name], [weight(value) for value in values])
             for name, values in scored.items()
-            if len(values) >= k
+            if len(values) == k
         }
         if won:
             found[f"vote@{k} by {score.name}"] = _share(won, groups)

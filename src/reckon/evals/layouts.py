@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from reckon.core.errors import DataError
 from reckon.core.records import Problem, Rollout
@@ -38,7 +38,7 @@ def read_lm_eval(rows: Sequence[Row], path: Path) -> list[Rollout]:
     Of several filters the first is read; the responses are the unfiltered ones, thinking included if it was kept
     (``raw_resps``). A document's metrics are its label if it has one response.
 
-    Raises DataError if the task was scored by log-likelihood, and there are no responses.
+    Raises DataError where a row has no question or no responses, as when the task was scored by log-likelihood.
     """
     found: list[Rollout] = []
     seen: set[Any] = set()
@@ -47,9 +47,9 @@ def read_lm_eval(rows: Sequence[Row], path: Path) -> list[Rollout]:
         if row["doc_id"] in seen:
             continue
         seen.add(row["doc_id"])
-        resps = row.get("raw_resps") or row["resps"]
+        resps = row.get("raw_resps") or row["resps"] or []
         texts = resps[0] if resps and isinstance(resps[0], list) else resps
-        if len(resps) != 1 or not texts or not all(isinstance(text, str) for text in texts):
+        if len(resps) != 1 or not _are_texts(texts):
             raise DataError(
                 "the row has no generated text, but log-likelihoods of options",
                 where=where,
@@ -58,8 +58,15 @@ def read_lm_eval(rows: Sequence[Row], path: Path) -> list[Rollout]:
         doc = row["doc"] if isinstance(row.get("doc"), dict) else {}
         prompt = _lm_eval_prompt(row.get("arguments"))
         question = _first(doc, QUESTION_COLUMNS) or prompt
+        if not question:
+            raise DataError(
+                "the row has no question and no prompt",
+                where=where,
+                why="Its responses would count as answers to the same problem as those of other such rows",
+                fix="Give the samples with their doc or arguments",
+            )
         gold = gold_text(_first(doc, GOLD_COLUMNS) if row.get("target") in (None, "") else row["target"])
-        labels = [row[name] for name in row.get("metrics", ()) if row.get(name) in (0, 1)]
+        labels = [row[name] for name in row.get("metrics") or () if row.get(name) in (0, 1)]
         parts = [{LABEL: float(labels[0])}] if labels and len(texts) == 1 else [{} for _ in texts]
         found += _rollouts(str(question), gold, texts, parts, prompt=prompt)
     return found
@@ -87,30 +94,42 @@ def read_lighteval(rows: Sequence[Row], path: Path) -> list[Rollout]:
     for number, row in enumerate(rows):
         where = f"{path}, row {number}"
         doc, said, metric = (_section(row, name, where) for name in ("doc", "model_response", "metric"))
-        texts, choices, index = said.get("text"), doc.get("choices"), doc.get("gold_index")
-        golds = [index] if isinstance(index, int) else index
-        if not texts or not choices or not golds:
+        texts, query, gold = said.get("text"), doc.get("query"), _lighteval_gold(doc)
+        if not _are_texts(texts) or not query or gold is None:
             raise DataError(
-                "the row has no generated text or no gold answer", where=where, fix="Give a generative task's"
+                "the row has no query, no generated text or no gold answer",
+                where=where,
+                fix="Give a generative task's",
             )
         thoughts = said.get("reasonings") or [None] * len(texts)
+        if len(thoughts) != len(texts):
+            raise DataError(f"the row has {len(thoughts)} reasonings for {len(texts)} texts", where=where)
         responses = [
             text if thought is None else f"<think>{thought}</think>{text}"
             for text, thought in zip(texts, thoughts, strict=True)
         ]
         labels = [value for value in metric.values() if value in (0, 1)]
         parts = [{LABEL: float(labels[0])}] if labels and len(texts) == 1 else [{} for _ in texts]
-        tokens = [len(ids) for ids in said.get("output_tokens") or []]
-        gold = choices[golds[0]]
+        tokens = [len(ids) for ids in said.get("output_tokens") or [] if isinstance(ids, list)]
         found += _rollouts(
-            str(doc.get("original_query") or doc["query"]),
-            gold_text(gold[0] if isinstance(gold, list) else gold),
+            str(doc.get("original_query") or query),
+            gold_text(gold),
             responses,
             parts,
-            prompt=str(doc["query"]),
+            prompt=str(query),
             tokens=tokens if len(tokens) == len(texts) and all(tokens) else None,
         )
     return found
+
+
+def _lighteval_gold(doc: Row) -> Any:
+    """The first of the gold answers, None if there is none."""
+    choices, index = doc.get("choices"), doc.get("gold_index")
+    first = index[0] if isinstance(index, list) and index else index
+    if not isinstance(choices, list) or not isinstance(first, int) or not 0 <= first < len(choices):
+        return None
+    gold = choices[first]
+    return next(iter(gold), None) if isinstance(gold, list) else gold
 
 
 def _section(row: Row, name: str, where: str) -> Row:
@@ -139,9 +158,9 @@ def read_table(rows: Sequence[Row], path: Path) -> list[Rollout]:
     for number, row in enumerate(rows, 1):
         where = f"{path}, row {number}"
         question, gold, responses = _first(row, QUESTION_COLUMNS), _first(row, GOLD_COLUMNS), row["responses"]
-        if question is None or gold is None or not isinstance(responses, list) or not responses:
+        if question is None or gold is None or not _are_texts(responses):
             raise DataError(
-                "a row needs a question, a gold answer and responses",
+                "a row needs a question, a gold answer and responses, which are texts",
                 where=where,
                 fix=f"Name the columns problem, answer, responses (it has: {', '.join(row)})",
             )
@@ -187,6 +206,10 @@ def _rollouts(
             parts=parts[sample],
             usage={"response": tokens[sample]} if tokens else {},
         )
+
+
+def _are_texts(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
 
 
 def _first(row: Row, columns: Sequence[str]) -> Any:

@@ -32,10 +32,23 @@ def read_samples(path: Path) -> list[Rollout]:
     else:
         rows = read_jsonl(path)
         readers = {"lm-eval": read_lm_eval, "table": read_table, None: read_ours}
-        found = readers[layout_of(rows[0]) if rows else None](rows, path)
+        found = readers[_layout(rows, path)](rows, path)
     if not found:
         raise DataError("the file has no samples", where=str(path))
     return found
+
+
+def _layout(rows: Sequence[dict[str, object]], path: Path) -> str | None:
+    """As :func:`layout_of` says of the first row. Raises DataError if it says something else of another."""
+    layouts = [layout_of(row) for row in rows] or [None]
+    for number, layout in enumerate(layouts, 1):
+        if layout != layouts[0]:
+            raise DataError(
+                "the row is not in the layout of the first one",
+                where=f"{path}, row {number}",
+                fix="Give a file for each layout, and mend or remove rows that lack a column",
+            )
+    return layouts[0]
 
 
 def read_ours(rows: Sequence[dict[str, object]], path: Path) -> list[Rollout]:

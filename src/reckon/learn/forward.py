@@ -18,6 +18,10 @@ LOGITS_PER_CHUNK = 1 << 25
 """At most this many logits exist at once: with a vocabulary of 150k they, not the model, would fill the memory."""
 
 
+SCORING_TOKENS = 16384
+"""Tokens of one forward pass where nothing is trained."""
+
+
 class Forward(Protocol):
     """A model as the learner sees it: a micro-batch in, what it says of it out; differentiable."""
 
@@ -144,7 +148,7 @@ def _precise(value: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure(forward: Forward, batch: Batch, token_budget: int) -> Outputs:
+def measure(forward: Forward, batch: Batch, token_budget: int = SCORING_TOKENS) -> Outputs:
     """What the model says of a whole batch, on the CPU and without gradients."""
     columns: dict[str, Tensor] = {}
     token_S = torch.arange(len(batch.row_S))

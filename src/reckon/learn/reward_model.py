@@ -18,9 +18,6 @@ LIMIT = 3.0
 """Scores stay within so many standard deviations of the mean: farther out a reward model has seen nothing and is
 guessing, and that is where a policy that learns to please it goes."""
 
-TOKENS = 16384
-"""Tokens of one forward pass when scoring."""
-
 
 @dataclass(frozen=True)
 class Reader:
@@ -85,7 +82,7 @@ class RewardModel:
         places = [place for place, reading in enumerate(readings) if reading is not None]
         if places:
             batch = Batch.of([reading for reading in readings if reading is not None])
-            raw_N = measure(self._forward, batch, TOKENS).need("score_N")
+            raw_N = measure(self._forward, batch).need("score_N")
             standard_N = ((raw_N - self.card.mean) / self.card.std).clamp(-LIMIT, LIMIT)
             for place, score in zip(places, standard_N.tolist(), strict=True):
                 scores[place] = score

@@ -23,9 +23,6 @@ from reckon.models.template import PromptTemplate, response_text
 if TYPE_CHECKING:
     from reckon.search.base import Path
 
-TOKENS = 16384
-"""Tokens of one forward pass."""
-
 
 class _Reader:
     """What both have in common: paths in, log-odds at the ends of their steps out."""
@@ -48,7 +45,7 @@ class _Reader:
             return [[] for _ in paths]
         batch = Batch.of([self._read(path) for path in full])
         self.tokens += sum(map(len, [*batch.prompts, *batch.responses]))
-        score_S = measure(self._forward, batch, TOKENS).need("score_S")
+        score_S = measure(self._forward, batch).need("score_S")
         found = iter(score_S.split(batch.length_N.tolist()))
         return [next(found)[[end - 1 for end in path.ends]].tolist() if path.token_ids else [] for path in paths]
 

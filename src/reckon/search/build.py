@@ -70,14 +70,5 @@ def build_search(config: SearchConfig, sampler: Sampler, dtype: str = "float32",
         scorer = build_scorer(config.scorer, sampler.tokenizer, config.reference, dtype, device)
         if isinstance(scorer, ProcessReward):
             steps = steps or scorer.card.steps
-    searcher = Searcher(
-        sampler.task,
-        sampler.engine,
-        sampler.tokenizer,
-        sampler.template,
-        sampler.sampling,
-        build_method(config.method),
-        scorer,
-        steps or StepRule(),
-    )
+    searcher = Searcher(sampler, build_method(config.method), scorer, steps or StepRule())
     return SearchSampler(searcher, config.budget)

@@ -64,7 +64,8 @@ def standing(response: str, nums: Sequence[int]) -> Numbers:
     trace, closed = split(response)
     after = 0
     for equation in _EQUATION.finditer(trace):
-        left = _settled(left, equation) or _settled(given, equation)
+        going_on = () if _WORD.search(trace, after, equation.start()) else _settled(left, equation)
+        left = going_on or _settled(given, equation)
         after = equation.end()
     return given if closed is None and _WORD.search(trace, after) else left
 

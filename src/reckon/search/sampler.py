@@ -11,6 +11,7 @@ from reckon.core.seeds import seed_for
 from reckon.engine.base import Engine, Sampling
 from reckon.models.steps import StepRule
 from reckon.models.template import PromptTemplate, response_text
+from reckon.rollout.sample import Sampler
 from reckon.search.base import Method, StepScorer, Tree
 from reckon.search.choose import choose
 from reckon.search.searcher import Searcher
@@ -35,7 +36,7 @@ class SearchSampler:
     @property
     def task(self) -> Task:
         """Whose problems are asked."""
-        return self.searcher.task
+        return self.searcher.sampler.task
 
     def ask(
         self,
@@ -63,14 +64,14 @@ class SearchSampler:
         return [self._rollout(tree, sample) for tree, (_, sample) in zip(trees, asked, strict=True)]
 
     def _rollout(self, tree: Tree, sample: int) -> Rollout:
-        searcher = self.searcher
-        found = choose(tree, searcher.method.choose, searcher.method.aggregate)
+        sampler, method = self.searcher.sampler, self.searcher.method
+        found = choose(tree, method.choose, method.aggregate)
         node = found or max(tree.nodes, key=lambda node: node.length)
         ids = node.path_ids()
-        text = response_text(ids, searcher.tokenizer)
-        verdict = (found and found.verdict) or searcher.task.verify_all([(tree.problem, text)])[0]
+        text = response_text(ids, sampler.tokenizer)
+        verdict = (found and found.verdict) or sampler.task.verify_all([(tree.problem, text)])[0]
         return Rollout(
-            task=searcher.task.member(tree.problem).kind,
+            task=sampler.task.member(tree.problem).kind,
             problem=tree.problem,
             sample=sample,
             prompt=tree.prompt,
@@ -80,7 +81,7 @@ class SearchSampler:
             logp=node.path_logp() if tree.shown(node) == tree.prompt_ids else [],
             finish="stop" if node.finish == "stop" else "length",
             seed=tree.seed,
-            version=searcher.engine.version,
+            version=sampler.engine.version,
             sampled=node.path_sampled(),
             verdict=replace(verdict, detail={**verdict.detail, "search": cost(tree)}),
             seconds={"generate": tree.seconds, "verify": verdict.seconds},
@@ -141,6 +142,7 @@ def answer(
     Raises:
         ConfigError: the budget is not positive, or the method needs a scorer and there is none.
     """
-    searcher = Searcher(_Open(), engine, tokenizer, template, sampling, method, scorer, steps or StepRule())
+    sampler = Sampler(_Open(), engine, tokenizer, template, sampling)
+    searcher = Searcher(sampler, method, scorer, steps or StepRule())
     problem = Problem("question", question, None)
     return SearchSampler(searcher, budget).ask([problem], 1, (seed, "answer"), check=check)[0]

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any
 
 from reckon.core.errors import ConfigError, DataError
 from reckon.core.records import FinishReason, Problem
 from reckon.core.seeds import seed_for
-from reckon.engine.base import Completion, Engine, Request, Sampling
+from reckon.engine.base import Completion, Request
 from reckon.models.steps import StepRule, step_ends
-from reckon.models.template import PromptTemplate, response_text
+from reckon.models.template import response_text
+from reckon.rollout.sample import Sampler
 from reckon.search.base import Method, Node, Order, Path, StepScorer, Tree
 from reckon.search.grow import Growing, Started
 from reckon.search.shares import largest_remainder
-from reckon.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,8 @@ class Searcher:
     """Everything that turns problems into trees.
 
     Attributes:
-        sampling: of responses; ``max_new_tokens`` is the most that a whole one may have.
+        sampler: whose task, engine, template and sampling are searched with; ``max_new_tokens`` is the most that a
+            whole response may have.
         steps: where steps end.
         scorer: scores the steps of all nodes; a method that needs none can do without.
 
@@ -32,11 +32,7 @@ class Searcher:
         ConfigError: the method needs a scorer and there is none.
     """
 
-    task: Task
-    engine: Engine
-    tokenizer: Any
-    template: PromptTemplate
-    sampling: Sampling
+    sampler: Sampler
     method: Method
     scorer: StepScorer | None = None
     steps: StepRule = field(default_factory=StepRule)
@@ -56,8 +52,8 @@ class Searcher:
         """
         if budget < 1:
             raise ConfigError(f"a budget of {budget} tokens", where="search", fix="Give at least 1")
-        prompt, prompt_ids = self.template.render(problem.question, self.tokenizer)
-        tree = Tree(problem, prompt, prompt_ids, budget, self.sampling.max_new_tokens, seed)
+        prompt, prompt_ids = self.sampler.template.render(problem.question, self.sampler.tokenizer)
+        tree = Tree(problem, prompt, prompt_ids, budget, self.sampler.sampling.max_new_tokens, seed)
         tree.root.prompt_ids = None if shown is None else list(shown)
         return tree
 
@@ -90,18 +86,17 @@ class Searcher:
                 self._advance([growing[place] for place in sorted(changed) if growing[place].complete])
                 changed = {place for place in changed if not growing[place].ended}
         finally:
-            self.engine.cancel(list(running))
+            self.sampler.engine.cancel(list(running))
         for tree in trees:
             tree.seconds = (perf_counter() - began) / len(trees)
 
     def path(self, tree: Tree, node: Node) -> Path:
         """The response that ends with a node, as scorers see it."""
-        ids = node.path_ids()
         return Path(
             problem=tree.problem,
             prompt_ids=tree.shown(node),
-            token_ids=ids,
-            text=response_text(ids, self.tokenizer),
+            token_ids=node.path_ids(),
+            text=self._response(node),
             ends=node.path_ends(),
             finish=node.finish,
             logp=node.path_logp(),
@@ -114,8 +109,8 @@ class Searcher:
         if check is not None:
             check()
         empty = [Completion(request.id, finish="length") for request in requests if not request.sampling.max_new_tokens]
-        self.engine.submit([request for request in requests if request.sampling.max_new_tokens])
-        return empty or self.engine.poll()
+        self.sampler.engine.submit([request for request in requests if request.sampling.max_new_tokens])
+        return empty or self.sampler.engine.poll()
 
     def _base(self, order: Order) -> tuple[int, list[int]]:
         """How many tokens of the parent's path an order goes on from, and those it puts after them."""
@@ -126,7 +121,7 @@ class Searcher:
             while len(self._decode(own)) > start:
                 own.pop()
             kept = order.parent.kept + len(own)
-        forced = self.tokenizer(order.forced, add_special_tokens=False)["input_ids"] if order.forced else []
+        forced = self.sampler.tokenizer(order.forced, add_special_tokens=False)["input_ids"] if order.forced else []
         return kept, list(forced)
 
     def _most(self, order: Order) -> int:
@@ -138,7 +133,7 @@ class Searcher:
 
     def _limit(self, order: Order) -> int:
         """The most response tokens that the path of an order can have."""
-        whole = self.sampling.max_new_tokens
+        whole = self.sampler.sampling.max_new_tokens
         return whole if order.limit is None else min(whole, order.limit)
 
     def _request(self, number: int, tree: Tree, started: Started) -> Request:
@@ -149,14 +144,15 @@ class Searcher:
         node.forced = len(node.token_ids)
         if order.attempts:
             asked = tree.problem.question
-            attempts = [(asked, response_text(one.path_ids(), self.tokenizer)) for one in order.attempts]
-            node.prompt_ids = self.template.render_after(attempts, order.question or asked, self.tokenizer)
+            attempts = [(asked, self._response(one)) for one in order.attempts]
+            again, tokenizer = order.question or asked, self.sampler.tokenizer
+            node.prompt_ids = self.sampler.template.render_after(attempts, again, tokenizer)
         prompt = [*tree.shown(node), *node.path_ids()]
         node.prefill = len(prompt) if started.first else 0
-        begun = self._begun(node.path_ids())
-        rests = [text[cut:] for text in self.sampling.stop for cut in range(1, len(text)) if begun.endswith(text[:cut])]
-        stop = (*self.sampling.stop, *rests, *order.until, *(() if order.whole else self.steps.separators))
-        sampling = replace(self.sampling, max_new_tokens=started.room, stop=stop)
+        begun, sampling = self._begun(node.path_ids()), self.sampler.sampling
+        rests = [text[cut:] for text in sampling.stop for cut in range(1, len(text)) if begun.endswith(text[:cut])]
+        stop = (*sampling.stop, *rests, *order.until, *(() if order.whole else self.steps.separators))
+        sampling = replace(sampling, max_new_tokens=started.room, stop=stop)
         return Request(number, prompt, sampling, seed_for(tree.seed, "node", node.id))
 
     def _fill(self, started: Started, completion: Completion) -> None:
@@ -167,28 +163,27 @@ class Searcher:
         node.text = self._decode(node.token_ids)
         node.finish = self._finish(started, completion)
         if node.finish != "cancelled" and node.token_ids:
-            own = (
-                step_ends(node.token_ids, self.tokenizer, self.steps) if started.order.whole else [len(node.token_ids)]
-            )
+            whole, tokenizer = started.order.whole, self.sampler.tokenizer
+            own = step_ends(node.token_ids, tokenizer, self.steps) if whole else [len(node.token_ids)]
             node.ends = [node.kept + end for end in own]
 
     def _finish(self, started: Started, completion: Completion) -> FinishReason | None:
         """How a node ends, which is also how its path does."""
-        node = started.node
+        node, sampling = started.node, self.sampler.sampling
         if completion.finish == "stop":
             before = node.path_ids()[: -len(completion.token_ids)]
             begun, text = self._begun(before), self._decode(completion.token_ids)
-            if completion.token_ids[-1] in self.sampling.stop_ids or any(
-                stop in begun[max(0, len(begun) - len(stop) + 1) :] + text for stop in self.sampling.stop
+            if completion.token_ids[-1] in sampling.stop_ids or any(
+                stop in begun[max(0, len(begun) - len(stop) + 1) :] + text for stop in sampling.stop
             ):
                 return "stop"
         elif completion.finish != "length" or started.room < started.most:
             return "cancelled"
-        return "length" if node.length >= self.sampling.max_new_tokens else None
+        return "length" if node.length >= sampling.max_new_tokens else None
 
     def _begun(self, ids: Sequence[int]) -> str:
         """The end of a text, as much of it as the beginning of a stop text can be that goes on in the next step."""
-        longest = max(map(len, self.sampling.stop), default=1) - 1
+        longest = max(map(len, self.sampler.sampling.stop), default=1) - 1
         # A character takes at most four tokens.
         return self._decode(ids[-4 * longest :])[-longest:] if longest else ""
 
@@ -202,8 +197,8 @@ class Searcher:
     def _judge(self, complete: Sequence[Growing]) -> None:
         """Verdicts for the responses that ended in these rounds."""
         ended = [(growing.tree, node) for growing in complete for node in growing.round if node.finished]
-        texts = [(tree.problem, response_text(node.path_ids(), self.tokenizer)) for tree, node in ended]
-        for (tree, node), verdict in zip(ended, self.task.verify_all(texts), strict=True):
+        texts = [(tree.problem, self._response(node)) for tree, node in ended]
+        for (tree, node), verdict in zip(ended, self.sampler.task.verify_all(texts), strict=True):
             node.verdict, node.answer = verdict, self._written(tree, verdict.extracted)
 
     def _written(self, tree: Tree, answer: str | None) -> str | None:
@@ -211,7 +206,7 @@ class Searcher:
         known = dict.fromkeys(node.answer for node in tree.nodes if node.answer is not None)
         if answer is None or answer in known:
             return answer
-        task = self.task.member(tree.problem)
+        task = self.sampler.task.member(tree.problem)
         return next((form for form in known if task.same_answer(tree.problem, form, answer)), answer)
 
     def _score(self, complete: Sequence[Growing]) -> None:
@@ -233,6 +228,11 @@ class Searcher:
                 )
             node.scores, node.scored = own[-len(node.ends) :], tokens
 
+    def _response(self, node: Node) -> str:
+        """The text of a node's path, without special tokens."""
+        return response_text(node.path_ids(), self.sampler.tokenizer)
+
     def _decode(self, ids: Sequence[int]) -> str:
         """The text of tokens, special ones included."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        tokenizer = self.sampler.tokenizer
+        return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))

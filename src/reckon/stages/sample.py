@@ -18,7 +18,6 @@ from reckon.core.seeds import seed_for
 from reckon.core.store import append_jsonl, read_jsonl
 from reckon.rollout.sample import Sampler
 from reckon.search.sampler import SearchSampler
-from reckon.search.searcher import Searcher
 
 REQUESTS_PER_CHUNK = 512
 """Responses generated between two writes; a kill loses no more. A search counts as those that its budget can pay."""
@@ -67,7 +66,7 @@ def sample_to_file(
     done = {(row["problem"], row["sample"]) for row in rows}
     examples = _examples(shots) if shots is not None else []
     progress(len(rows))
-    asked = sampler.searcher if isinstance(sampler, SearchSampler) else sampler
+    asked = sampler.searcher.sampler if isinstance(sampler, SearchSampler) else sampler
     size = max(1, REQUESTS_PER_CHUNK // (samples * _responses(sampler)))
     for start in range(0, len(problems), size):
         chunk = problems[start : start + size]
@@ -120,7 +119,7 @@ def _responses(sampler: Sampler | SearchSampler) -> int:
     """How many of the longest responses a sample can cost."""
     if isinstance(sampler, Sampler):
         return 1
-    return math.ceil(sampler.budget / sampler.searcher.sampling.max_new_tokens)
+    return math.ceil(sampler.budget / sampler.searcher.sampler.sampling.max_new_tokens)
 
 
 def _examples(shots: Shots) -> list[dict[str, Any]]:
@@ -134,9 +133,7 @@ def _examples(shots: Shots) -> list[dict[str, Any]]:
     return found
 
 
-def _shown(
-    sampler: Sampler | Searcher, problem: Problem, examples: list[dict[str, Any]], count: int, seed: int
-) -> Sequence[int]:
+def _shown(sampler: Sampler, problem: Problem, examples: list[dict[str, Any]], count: int, seed: int) -> Sequence[int]:
     """The token ids of the problem's prompt after ``count`` worked examples of other questions."""
     others = [row for row in examples if row["question"] != problem.question]
     alike = [row for row in others if row.get("task") == sampler.task.member(problem).kind]
