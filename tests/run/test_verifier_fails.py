@@ -45,6 +45,14 @@ ABSTAINS = """
     def verify(self, problem, response):
         return Verdict(None, "unparsable gold") if problem.id.startswith(FAILS) else self.judged(problem, response)
 """
+NO_SCORE = """
+    def verify(self, problem, response):
+        return Verdict(float("nan")) if problem.id.startswith(FAILS) else self.judged(problem, response)
+"""
+LEAVES = """
+    def verify(self, problem, response):
+        return exit(0) if problem.id.startswith(FAILS) else self.judged(problem, response)
+"""
 HANGS = """
     def verify(self, problem, response):
         return self.verify_all([(problem, response)])[0]
@@ -100,9 +108,11 @@ ALWAYS = pytest.mark.parametrize(
         (RAISES, "the verifier raised RuntimeError: no licence"),
         (RETURNS_NOTHING, "verify must return a Verdict, not NoneType"),
         (ABSTAINS, "unparsable gold"),
+        (NO_SCORE, "the verifier raised ValueError: a verdict's score is between 0 and 1, or None, and not nan"),
+        (LEAVES, "the verifier raised SystemExit"),
         pytest.param(HANGS, "timed out", marks=pytest.mark.skipif(sys.platform != "linux", reason="needs the pool")),
     ],
-    ids=["raises", "returns nothing", "abstains", "hangs"],
+    ids=["raises", "returns nothing", "abstains", "has no score", "leaves", "hangs"],
 )
 
 

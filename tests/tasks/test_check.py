@@ -1,4 +1,5 @@
 import itertools
+import sys
 import time
 from collections.abc import Sequence
 
@@ -109,9 +110,19 @@ def test_a_verifier_that_raises_wavers_or_leaves_the_range() -> None:
         def verify(self, problem: Problem, response: str) -> Verdict:
             return Verdict(2.0)
 
+    class Leaves(Sound):
+        def verify(self, problem: Problem, response: str) -> Verdict:
+            sys.exit(0)
+
+    class Forgets(Sound):
+        def verify(self, problem: Problem, response: str) -> Verdict:
+            return None  # type: ignore[return-value]
+
     assert "the verifier raises ValueError" in failures(Raises())
     assert "gets different verdicts when judged again" in failures(Wavers())
-    assert "scores 2, outside 0..1" in failures(Beyond())
+    assert "score is between 0 and 1" in failures(Beyond())
+    assert "the verifier raises SystemExit" in failures(Leaves())
+    assert "returns NoneType and no Verdict" in failures(Forgets())
 
 
 def test_a_slow_verdict_is_reported_with_what_was_slow() -> None:

@@ -34,7 +34,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Verdict:
-    """What a verifier says of one response.
+    """What a verifier says of one response. Raises ValueError for a score that is none.
 
     Attributes:
         score: in [0, 1], or None when the verifier could not judge (crash, timeout, unreadable gold).
@@ -51,6 +51,10 @@ class Verdict:
     extracted: str | None = None
     detail: dict[str, Any] = field(default_factory=dict)
     seconds: float = field(default=0.0, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.score is not None and not 0 <= self.score <= 1:  # not a number is neither
+            raise ValueError(f"a verdict's score is between 0 and 1, or None, and not {self.score}")
 
 
 @dataclass(slots=True)

@@ -43,20 +43,10 @@ class Task(ABC):
     def verify_all(self, asked: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """The verdict on each of many responses, in their order: what :meth:`verify` says of it, and how long it took.
 
-        A verifier that raises gives an absent score. A task whose verifier has worker processes overrides this, so that
-        they share the work.
+        A verifier that raises, whatever it is, gives an absent score. A task whose verifier has worker processes
+        overrides this, so that they share the work.
         """
-        verdicts = []
-        for problem, response in asked:
-            start = time.perf_counter()
-            try:
-                verdict = self.verify(problem, response)
-                if not isinstance(verdict, Verdict):
-                    raise TypeError(f"verify must return a Verdict, not {type(verdict).__name__}")
-            except Exception as error:
-                verdict = Verdict(None, f"the verifier raised {type(error).__name__}: {error}")
-            verdicts.append(replace(verdict, seconds=time.perf_counter() - start))
-        return verdicts
+        return [_judged(self, problem, response) for problem, response in asked]
 
     def member(self, problem: Problem) -> Task:
         """The task whose problem this is: itself, unless it is several tasks in one."""
@@ -78,3 +68,16 @@ class Task(ABC):
     def bad_responses(self, problem: Problem) -> list[str]:
         """Responses beyond the general ones that must score 0, used by the self-check."""
         return []
+
+
+def _judged(task: Task, problem: Problem, response: str) -> Verdict:
+    start = time.perf_counter()
+    try:
+        verdict = task.verify(problem, response)
+        if not isinstance(verdict, Verdict):
+            raise TypeError(f"verify must return a Verdict, not {type(verdict).__name__}")
+    except (Exception, SystemExit) as error:  # a verifier that leaves would end the run without a word
+        said = str(error)
+        said = said if len(said) <= 200 else f"{said[:200]}..."
+        verdict = Verdict(None, f"the verifier raised {type(error).__name__}: {said}")
+    return replace(verdict, seconds=time.perf_counter() - start)

@@ -138,12 +138,17 @@ class _Judge:
         for _ in range(REPETITIONS):
             start = time.perf_counter()
             try:
-                verdicts.append(self.task.verify(problem, response))
-            except Exception as error:
+                verdict = self.task.verify(problem, response)
+            except (Exception, SystemExit) as error:
                 self._fault(problem, f"the verifier raises {type(error).__name__} ({error}) on {name}", response)
                 return None
-            finally:
-                seconds.append(time.perf_counter() - start)
+            seconds.append(time.perf_counter() - start)
+            if not isinstance(verdict, Verdict):
+                self._fault(
+                    problem, f"the verifier returns {type(verdict).__name__} and no Verdict on {name}", response
+                )
+                return None
+            verdicts.append(verdict)
         # The quickest: on a busy machine the others may have waited, which is not the verifier's fault.
         if min(seconds) > max(self.times, default=0.0):
             self.slowest = f"{name}, {problem.id}"
@@ -151,9 +156,6 @@ class _Judge:
         verdict = verdicts[0]
         if any(other != verdict for other in verdicts):
             self._fault(problem, f"{name} gets different verdicts when judged again", response)
-            return None
-        if verdict.score is not None and not 0 <= verdict.score <= 1:
-            self._fault(problem, f"{name} scores {verdict.score:g}, outside 0..1", response)
             return None
         return verdict
 
