@@ -15,7 +15,7 @@ _SIGNS = {
     "patch": r"\b(?:json|copy|unittest|pytest|io|os|random|sys)(?:\s*\.\s*\w+){1,3}\s*=(?!=)|\bsetattr\s*\(",
     "frames": r"\b(?:_getframe|f_back|f_locals|f_globals|tb_frame|settrace|setprofile)\b|\bimport\s+inspect\b",
     "heap": r"\bgc\s*\.\s*get_|\b__subclasses__\b|\bimport\s+ctypes\b",
-    "modules": r"\bsys\s*\.\s*modules\b|\bimport\s+__main__\b|\bimport_module\s*\(\s*['\"]__main__",
+    "modules": r"\bsys\s*\.\s*modules\b|\b(?:import|from)\s+(?:__main__|inside)\b|\bimport_module\s*\(\s*['\"]__main__",
     "files": r"\bopen\(\s*[rf]?['\"]|\b(?:listdir|scandir|os\s*\.\s*(?:walk|open)|read_text|glob|importlib)\b|/proc/",
     "descriptors": r"\bos\s*\.\s*(?:write|dup2?|fdopen)\b",
 }
