@@ -72,6 +72,13 @@ def test_ours_is_the_default(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("gold", ["1e400", "-1e400", "NaN", "Infinity"])
+def test_a_gold_that_is_no_finite_number_is_no_gold(tmp_path: Path, gold: str) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f'{{"gold": {gold}, "response": "\\\\boxed{{1}}"}}\n')
+    assert [(line["score"], line["reason"]) for line in lines(file)] == [(None, "unparsable gold")]
+
+
 def test_a_list_of_responses_is_a_row_each(tmp_path: Path) -> None:
     file = written(
         tmp_path, [{"a": "2", "r": [r"\boxed{2}", r"\boxed{3}"], "ok": [True, 1]}, {"a": "2", "r": "", "ok": 0}]
@@ -199,6 +206,9 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
     missing = reckon_verify(tmp_path / "none.jsonl")
     assert isinstance(missing.exception, DataError)
     assert "none.jsonl: there is no such file" in str(missing.exception)
+    folder = reckon_verify(tmp_path)
+    assert isinstance(folder.exception, DataError)
+    assert "this is a folder" in str(folder.exception)
     (tmp_path / "rows.parquet").write_bytes(b"no parquet")
     assert isinstance(reckon_verify(tmp_path / "rows.parquet").exception, DataError)
     for options in (["--verifier", "maths"], ["--verifier", "boxed", "--against", "boxed"]):

@@ -65,6 +65,18 @@ def test_any_other_form_scores_nothing(response: str) -> None:
     assert format_reward(False, response) == 0.0
 
 
+@pytest.mark.parametrize("blank", ["\u200b", "\u2800", "\u3164", "\ufeff", "\u00a0", "\u0301", "\x00", "\u00ad\u2060"])
+def test_what_cannot_be_seen_is_blank(blank: str) -> None:
+    assert format_reward(False, f"<think>{blank}</think><answer>b</answer>") == 0.0
+    assert format_reward(False, f"<think>a</think><answer>{blank}</answer>") == 0.0
+    assert format_reward(False, f"<think>{blank}a</think><answer>b{blank}</answer>") == 1.0
+
+
+@pytest.mark.parametrize("text", ["-", "½", "对", "π", "☺", "é", "€"])
+def test_letters_numbers_and_signs_are_text(text: str) -> None:
+    assert format_reward(False, f"<think>{text}</think><answer>{text}</answer>") == 1.0
+
+
 @pytest.mark.parametrize(
     ("response", "score"),
     [

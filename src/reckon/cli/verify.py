@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def _rows(file: Path, gold_key: str, response_key: str, label_key: str | None) -
     """The responses of a file, one or several per line. Every fault is a DataError that names file and line."""
     from reckon.tasks.source import read_rows
 
+    if file.is_dir():
+        raise DataError("this is a folder", where=str(file), fix="Name a file in it")
     if not file.is_file():
         raise DataError("there is no such file", where=str(file))
     for where, row in read_rows(file, []):
@@ -119,10 +122,10 @@ def _held(row: dict[str, Any], column: str, where: str) -> Any:
 
 
 def _text(value: Any, column: str, where: str) -> str:
-    """A text; a whole number or a decimal counts as one."""
+    """A text; a number counts as one, and one that is not finite (``1e400``, ``NaN``) as an empty one."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise DataError(f"the column {column!r} holds {_short(repr(value))}, which is no text", where=where)
-    return str(value)
+    return "" if isinstance(value, float) and not math.isfinite(value) else str(value)
 
 
 def _label(value: Any, column: str | None, where: str) -> bool | None:

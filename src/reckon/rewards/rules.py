@@ -6,6 +6,7 @@ Those of its length are in :mod:`.lengths`.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
@@ -44,7 +45,16 @@ def format_reward(prompt_opened_think: bool, response: str, summary: bool = Fals
     answer, _, after = rest.partition(END_ANSWER)
     in_order = ANSWER not in thought + before and END_ANSWER not in thought + before + between
     blank = not (before + ("" if summary else between) + after).strip()
-    return float(in_order and blank and bool(thought.strip()) and bool(answer.strip()))
+    return float(in_order and blank and _shows(thought) and _shows(answer))
+
+
+# Letters and symbols by category, with nothing to see: Hangul fillers, the Braille pattern of no dots, a null note.
+_BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800\U0001d159")
+
+
+def _shows(text: str) -> bool:
+    """Whether any character can be seen: a letter, number or sign, not only spaces, controls and marks on nothing."""
+    return any(unicodedata.category(c)[0] in "LNPS" and c not in _BLANK for c in text)
 
 
 def tag_reward(prompt_opened_think: bool, response: str) -> float:

@@ -57,6 +57,11 @@ NUMERICALLY_DIFFERENT = [
     ("e^{-200}", "e^{-201}"),
     ("e^{-200}", "0"),
     (r"\ln(x)", r"\ln(x)+10^{-50}"),
+    (r"\pi", r"\pi+10^{-100}"),
+    (r"\pi", r"\pi+10^{-100}i"),
+    ("0", r"\pi+10^{-110}-\pi"),
+    (r"\pi", r"\pi+0.000001"),
+    ("i^4", "0.9999999"),
 ]
 
 
@@ -103,3 +108,5 @@ def test_a_decimal_stands_for_what_no_decimal_is() -> None:
     assert not exactly_equal(*nodes("1/3", "0.33333"))
     assert not exactly_equal(*nodes("1/8", "0.1250000001"))
     assert not exactly_equal(*nodes("0.333333", "1/3"))
+    assert not exactly_equal(*nodes("1/3", "0.333333+0.0000003"))
+    assert not numerically_equal(*nodes(r"\ln e", "1.0000001"))

@@ -21,6 +21,8 @@ ROWS: list[dict[str, Any]] = [{"problem": "1 + 1?", "answer": "2"}, {"problem": 
         (7, "7"),
         (["2", "3"], "2, 3"),
         (None, ""),
+        (float("inf"), ""),
+        (float("nan"), ""),
         ("48 / 2 = 24\n#### 24", "24"),
         ("So it is $\\boxed{1.6} \\mathrm{~cm}$.", "1.6"),
         ("So it is $\\boxed{}$.", ""),

@@ -107,10 +107,9 @@ def _same_quantities(gold: Node | Quantity, answer: Node | Quantity, equal: Equa
     if first.percent != second.percent:
         if equal(first.node, second.node):
             return not (first.unit or second.unit)
-        hundred = Num(Fraction(100))
         if first.percent:
-            return equal(Op("/", (first.node, hundred)), second.node)
-        return equal(first.node, Op("/", (second.node, hundred)))
+            return equal(Op("%", (first.node,)), second.node)
+        return equal(first.node, Op("%", (second.node,)))
     return agree(first.unit, second.unit) and equal(first.node, second.node)
 
 

@@ -20,6 +20,7 @@ _MAX_TERMS = 1_000
 
 _DIGITS = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "壹": 1, "贰": 2, "叁": 3, "肆": 4}
 _PLACES = {"十": 10, "百": 100, "千": 1000}
+_TENS = frozenset(scale for scale in SCALES.values() if scale % 10 == 0)
 _HAN_NUMBER = re.compile(
     "负?[零〇一二两三四五六七八九十][零〇一二两三四五六七八九十百千万亿]*(?:点[零〇一二三四五六七八九]+)?"
 )
@@ -286,3 +287,17 @@ def is_finite_decimal(value: Fraction) -> bool:
     """Whether its decimals end, so that a decimal can be exactly equal to it."""
     below = value.denominator
     return pow(10, below.bit_length(), below) == 0 if below > 1 else True
+
+
+def is_decimal(node: Node) -> bool:
+    """Whether it is one number written as a decimal, with a sign, percent sign, power of ten or ``million`` perhaps."""
+    match node:
+        case Num(_, decimal):
+            return decimal
+        case Op("neg" | "%", (inner,)):
+            return is_decimal(inner)
+        case Op("*", (inner, Num(scale))):
+            return is_decimal(inner) and scale in _TENS
+        case Op("*", (inner, Op("^", (Num(base), Num() | Op("neg", (Num(),)))))):
+            return is_decimal(inner) and base == 10
+    return False

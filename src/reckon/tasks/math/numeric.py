@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from reckon.tasks.math.number import exact, is_finite_decimal
+from reckon.tasks.math.number import exact, is_decimal, is_finite_decimal
 from reckon.tasks.math.values import (
     Node,
     Num,
@@ -27,8 +27,12 @@ from reckon.tasks.math.values import (
 )
 
 TOLERANCE = Fraction(1, 10**6)
-"""The relative error allowed to a decimal where the gold has no finite decimal form."""
+"""The relative error allowed to an answer that is a decimal, where the gold has no finite decimal form."""
 
+_DIGITS = 150
+"""To which values are compared."""
+_WORKING_DIGITS = (200, 300)
+"""With which they are computed: the others are lost where terms cancel. What differs between the two is noise."""
 _POINTS = 6
 _MAX_EXPONENT = 10**6
 _WHOLE = frozenset({"!", "binom", "gcd", "lcm", "mod", "sum", "prod"})
@@ -39,7 +43,8 @@ _ROUNDING = frozenset({"floor", "ceil"})
 def exactly_equal(gold: Node, answer: Node) -> bool:
     """Whether two expressions are equal, told by rational arithmetic alone.
 
-    A decimal may stand for a gold number that has no finite decimal form, to within ``TOLERANCE``.
+    An answer that is a decimal may stand for a gold number that has no finite decimal form, to within ``TOLERANCE``. In
+    an expression decimals are exact: ``\\pi + 0.000001`` is not ``\\pi``.
 
     Raises:
         Undecided: rational arithmetic cannot tell.
@@ -52,7 +57,9 @@ def exactly_equal(gold: Node, answer: Node) -> bool:
         first, second = exact(gold), exact(answer)
         if first is None or second is None:
             raise Undecided
-        return first == second or _approximates(first, second, gold, answer)
+        if first == second or not _may_be_rounded(gold, answer) or is_finite_decimal(first):
+            return first == second
+        return abs(first - second) <= TOLERANCE * abs(first)
     agreed = 0
     for values in _points(names, gold, answer):
         try:
@@ -88,7 +95,7 @@ def numerically_equal(gold: Node, answer: Node) -> bool:
             continue
         if min(values.values(), default=Fraction(1)) < 0 and (first.imag or second.imag):
             continue  # outside the domain that is meant
-        if not _close(first, second, gold, answer, bool(names)):
+        if not _close(first, second) and (names or not _may_be_rounded(gold, answer) or not _rounds_to(first, second)):
             return False
         agreed += 1
     if not agreed:
@@ -145,37 +152,42 @@ def _has_variable_power(*nodes: Node) -> bool:
     )
 
 
-def _approximates(first: Fraction, second: Fraction, gold: Node, answer: Node) -> bool:
-    if is_finite_decimal(first) or not has_decimal(answer) or has_decimal(gold):
-        return False
-    return abs(first - second) <= TOLERANCE * abs(first)
+def _may_be_rounded(gold: Node, answer: Node) -> bool:
+    return is_decimal(answer) and not has_decimal(gold)
 
 
-def _close(first: Any, second: Any, gold: Node, answer: Node, variables: bool) -> bool:
+def _close(first: Any, second: Any) -> bool:
     import mpmath  # type: ignore[import-untyped]
 
-    size = max(abs(first), abs(second))
-    if not size or abs(first - second) <= size * mpmath.mpf(10) ** -90:
-        return True
-    if variables or has_decimal(gold) or not has_decimal(answer):
+    return bool(abs(first - second) <= max(abs(first), abs(second)) * mpmath.mpf(10) ** -_DIGITS)
+
+
+def _rounds_to(gold: Any, decimal: Any) -> bool:
+    """Whether a decimal is within ``TOLERANCE`` of a real gold whose decimals do not end (those of ``\\ln e`` do)."""
+    import mpmath
+
+    with mpmath.workdps(_WORKING_DIGITS[1]):
+        ended = mpmath.mpc(mpmath.nstr(gold.real, _DIGITS // 2))
+    if gold.imag or _close(gold, ended):
         return False
-    return bool(abs(first - second) <= abs(first) * mpmath.mpf(TOLERANCE.numerator) / TOLERANCE.denominator)
+    return bool(abs(gold - decimal) <= abs(gold) * mpmath.mpf(TOLERANCE.numerator) / TOLERANCE.denominator)
 
 
 def _value(node: Node, values: Mapping[str, Fraction]) -> Any:
     """The complex value to 150 digits; what vanishes as the precision grows is zero."""
     import mpmath
 
-    with mpmath.workdps(50):
+    with mpmath.workdps(_WORKING_DIGITS[0]):
         rough = _evaluate(node, values, mpmath.mp)
-    with mpmath.workdps(150):
+    with mpmath.workdps(_WORKING_DIGITS[1]):
         fine = _evaluate(node, values, mpmath.mp)
         if not mpmath.isfinite(fine):
             raise Undefined("no finite value")
+        limit = mpmath.mpf(10) ** -_DIGITS
         parts = []
         for coarse, precise in ((rough.real, fine.real), (rough.imag, fine.imag)):
-            noise = abs(precise) < mpmath.mpf(10) ** -100 and abs(coarse) > abs(precise) * mpmath.mpf(10) ** 30
-            negligible = abs(precise) < abs(fine) * mpmath.mpf(10) ** -60
+            noise = abs(precise) < limit and abs(coarse) > abs(precise) * mpmath.mpf(10) ** 30
+            negligible = abs(precise) < abs(fine) * limit
             parts.append(mpmath.mpf(0) if noise or negligible else precise)
         return mpmath.mpc(*parts)
 

@@ -7,6 +7,7 @@ A source is a file (``.jsonl``, ``.json``, ``.parquet``) or a data set of the Hu
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,8 +71,11 @@ def column(row: dict[str, Any], wanted: str | None, known: tuple[str, ...], wher
 
 
 def gold_text(value: Any) -> str:
-    """A gold answer as text: what follows ``####``, or is in the last box of a solution; a list's items; a number."""
-    if value is None:
+    """A gold answer as text: what follows ``####``, or is in the last box of a solution; a list's items; a number.
+
+    Empty for what cannot be one: nothing, or a number that is not finite (``1e400``, ``NaN``).
+    """
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, list):
         return ", ".join(gold_text(item) for item in value)
