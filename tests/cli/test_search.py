@@ -131,7 +131,7 @@ def test_searches_are_compared_without_a_model(beam: tuple[Path, dict[str, Any]]
         (["micro"], "--task KIND"),
         (["micro", "--task", "countdown"], "--out DIR"),
         (["micro", "--replay", "x"], "exclude each other"),
-        (["micro", "--task", "countdown", "--method", "beem", "--out", "x"], "did you mean 'beam'"),
+        (["micro", "--task", "countdown", "--method", "beem", "--out", "x"], "did you mean 'beam'? Use one of"),
         (["micro", "--task", "countdown", "--method", "beam", "--out", "x"], "needs a scorer"),
         (["micro", "--task", "countdown", "--scorer", "oracle", "--reference", "x", "--out", "x"], "has a reference"),
         (["micro", "--task", "countdown", "--set", "engine.kind=vlm", "--out", "x"], "did you mean vllm"),
@@ -147,6 +147,20 @@ def test_what_cannot_be_done_is_said(
     assert isinstance(refused, ConfigError)
     assert says in str(refused)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_model_is_no_scorer(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    asked = ["micro", "--task", "countdown", "--method", "beam", "--scorer", "micro", "--out", tmp_path / "x"]
+    refused = reckon(*asked).exception
+    assert isinstance(refused, DataError)
+    assert "not a reward model" in str(refused)
+    assert "loss: process" in str(refused)
+    assert "MISSING" not in "".join(capfd.readouterr())
+
+
+def test_revisions_need_no_settings(tmp_path: Path) -> None:
+    asked = ["micro", "--task", "countdown", "--method", "revise", "--problems", 2, "--out", tmp_path, "--json"]
+    assert found(reckon(*asked))["methods"]["revise"]["points"][-1]["generated"] == 1024
 
 
 def test_searches_are_named_by_what_tells_them_apart(beam: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

@@ -196,3 +196,11 @@ def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
 def test_nothing_judged_is_an_error_not_a_zero() -> None:
     with pytest.raises(DataError, match="no sample has a score"):
         summarise([])
+    unjudged = Rollout("echo", PROBLEMS[0], 0, "", [], "", [], [], "stop", 0, verdict=Verdict(None, "broken"))
+    with pytest.raises(DataError, match=r"not one of 1 responses could be judged; the first: broken.*`reckon check`"):
+        summarise([unjudged])
+    failed = replace(unjudged, finish="error", verdict=Verdict(None, "generation: HTTP 404"))
+    with pytest.raises(DataError, match="not one of 2 requests was answered; the first: generation: HTTP 404") as told:
+        summarise([failed, failed])
+    assert "the same command again" in str(told.value)
+    assert "reckon check" not in str(told.value)

@@ -70,7 +70,7 @@ def test_a_stage_can_go_on_from_what_is_saved(tmp_path: Path) -> None:
 
 
 def test_another_model_is_not_taken_for_a_reward_model(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"score\.weight"):
+    with pytest.raises(DataError, match="micro: not a reward model of Reckon"):
         load_reward_model("micro")
     model, tokenizer = make_reward_model("micro", CARD)
     save_model(model, tokenizer, tmp_path / "rm")

@@ -56,10 +56,11 @@ def test_models_are_those_that_are_to_be_loaded() -> None:
 @pytest.mark.parametrize(
     ("task", "more", "search", "says"),
     [
-        ("countdown", "", "{method: {kind: rebas}, scorer: confidence, budget: 9}", "did you mean 'rebase'"),
+        ("countdown", "", "{method: {kind: rebas}, scorer: confidence, budget: 9}", "'rebase'? Use one of"),
         ("countdown", "", "{method: {kind: astar}, scorer: confidence, budget: 9}", "Use one of: vote, "),
         ("countdown", "", "{method: {kind: vote, width: 2}, budget: 9}", "unknown key width"),
         ("countdown", "", "{method: {kind: rebase}, budget: 9}", "the method rebase needs a scorer"),
+        ("countdown", "", "{method: {kind: vote, choose: best}, budget: 9}", "the rule `choose: best` needs a scorer"),
         ("countdown", "", "{method: {kind: vote}, budget: 0}", "search.budget = 0"),
         ("countdown", "", "{method: {kind: vote}}", "search.budget is missing"),
         ("countdown", "", "{method: {kind: vote}, reference: micro, budget: 9}", "only a process reward model has"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -62,6 +63,21 @@ def test_visits_converge_on_the_better_arm(rule: str) -> None:
         below[chr(node.path_ids()[0])] += 1
     assert below["g"] > 4 * below["b"] > 0
     assert tree.generated <= 1200
+
+
+@pytest.mark.parametrize("rule", ["uct", "puct"])
+def test_every_value_is_that_of_a_step_reached_for_the_first_time(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before: list[int] = []
+
+    def told(way: Sequence[Place], value: float) -> None:
+        before.append(way[-1].visits)
+        back_up(way, value)
+
+    monkeypatch.setattr("reckon.search.mcts.back_up", told)
+    method = Mcts(width=2, widening=0.5, rule=rule)  # type: ignore[arg-type]
+    grown(method, arms, 600, lambda text: 0.9 if text.startswith("g") else 0.1, most=40)
+    assert len(before) > 50
+    assert set(before) == {0}
 
 
 def answers(text: str, rng: random.Random) -> str:

@@ -17,6 +17,7 @@ from reckon.search.beam import Beam
 from reckon.search.force import Force
 from reckon.search.oracle import CountdownOracle
 from reckon.search.rebase import Rebase
+from reckon.search.revise import Revise
 from reckon.search.searcher import Searcher
 from reckon.tasks.countdown import CountdownTask
 
@@ -52,6 +53,16 @@ def test_a_path_is_what_the_model_would_have_written_in_one_go(search: Search, m
             assert all(step.text.count(",") == 1 for step in steps[:-1] if step.generated < 24)
             assert node.path_ends() == [step.length for step in steps]
         assert {score for node in tree.nodes for score in node.scores} <= {0.0, 1.0}
+
+
+def test_revisions_fit_into_the_context_by_default(search: Search) -> None:
+    made, trees = search(Revise(), 1024)
+    engine = made.sampler.engine
+    assert engine.max_context == 512
+    for tree in trees:
+        assert tree.generated == 1024
+        later = [node.prompt_ids for node in tree.nodes[1:]]
+        assert all(ids is not None and len(tree.prompt_ids) < len(ids) <= 256 for ids in later)
 
 
 def test_words_are_forced_as_tokens(search: Search) -> None:

@@ -108,6 +108,8 @@ def test_a_method_that_ranks_needs_a_scorer() -> None:
         searcher(Beam(), ToyEngine(ragged))
     with pytest.raises(ConfigError, match="best-of-n needs a scorer"):
         searcher(BestOfN(), ToyEngine(ragged))
+    with pytest.raises(ConfigError, match=r"`choose: best` needs a scorer.*Name one, or use `choose: vote`"):
+        searcher(Vote(choose="best"), ToyEngine(ragged))
     with pytest.raises(ConfigError, match="at least 1"):
         searcher(Vote(), ToyEngine(ragged)).plant(problem(), 0, 0)
 

@@ -41,10 +41,11 @@ class ToyEngine(Engine):
 
     Args:
         max_running: requests at a time, the others wait.
+        max_context: tokens of prompt and response.
     """
 
-    def __init__(self, policy: Policy, max_running: int = 1000) -> None:
-        self.version, self.policy, self.max_running = 0, policy, max_running
+    def __init__(self, policy: Policy, max_running: int = 1000, max_context: int = 100_000) -> None:
+        self.version, self.policy, self.max_running, self.max_context = 0, policy, max_running, max_context
         self.sampled = 0
         self.requests: list[Request] = []
         self.cancelled: list[int] = []
@@ -53,6 +54,7 @@ class ToyEngine(Engine):
 
     def submit(self, requests: Sequence[Request]) -> None:
         assert all(request.sampling.max_new_tokens > 0 for request in requests)
+        assert all(len(one.prompt_ids) + one.sampling.max_new_tokens <= self.max_context for one in requests)
         self.requests += requests
         self._running += [(request, Completion(request.id)) for request in requests]
         self._pieces |= {request.id: "" for request in requests}

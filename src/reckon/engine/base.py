@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -60,6 +61,9 @@ class Engine(Protocol):
 
     version: int
     """Number of optimiser updates behind the weights being served."""
+
+    max_context: int = sys.maxsize
+    """Prompt and response tokens of one request, at most."""
 
     on_token: Callable[[int, int], None] | None = None
     """Called with (request id, token id) for every generated token while it is set, for streaming."""

@@ -130,12 +130,13 @@ class NativeEngine(Engine):
                 fix=f"Give positive numbers, and a max_context of at most {limit}, the model's own",
             )
         self._max_running, self._prefill_tokens = max_running, prefill_tokens
-        self._limits = Limits(max_context or limit, model.get_input_embeddings().weight.shape[0])
+        self.max_context = max_context or limit
+        self._limits = Limits(self.max_context, model.get_input_embeddings().weight.shape[0])
         self._stops = StopMatcher(tokenizer)
         self._device = model.device
         self._state = _RowState(max_running, model.device)
-        self._general = GeneralDecoder(model, max_running, self._limits.max_context)
-        self._direct = DirectDecoder(model, max_running, self._limits.max_context)
+        self._general = GeneralDecoder(model, max_running, self.max_context)
+        self._direct = DirectDecoder(model, max_running, self.max_context)
         self._decoder: Decoder = self._general
         self._waiting: deque[_Running] = deque()
         self._rows: list[_Running] = []

@@ -85,10 +85,16 @@ def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         DataError: there is no rollout, or none with a score.
     """
     groups = judged(rollouts)
-    if rollouts and not groups:
-        reason = rollouts[0].verdict.reason if rollouts[0].verdict else "no verdict"
+    if rollouts and all(rollout.finish in FAILED for rollout in rollouts):
         raise DataError(
-            f"not one of {len(rollouts)} responses could be judged; the first: {reason}",
+            f"not one of {len(rollouts)} requests was answered; the first: {_reason(rollouts[0])}",
+            why="A pass rate of nothing would read as zero",
+            fix="See to the server, its address and the name of the model, then run the same command again: it asks "
+            "again what failed",
+        )
+    if rollouts and not groups:
+        raise DataError(
+            f"not one of {len(rollouts)} responses could be judged; the first: {_reason(rollouts[0])}",
             why="A pass rate of nothing would read as zero",
             fix="Run `reckon check` to see what the verifier does",
         )
@@ -115,6 +121,10 @@ def summarise(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         "han": _mean(has_han(r.response) for r in answered),
         "absent": len(rollouts) - sum(map(len, groups.values())),
     }
+
+
+def _reason(rollout: Rollout) -> str:
+    return rollout.verdict.reason if rollout.verdict else "no verdict"
 
 
 def _in_language(rollouts: Sequence[Rollout]) -> float | None:

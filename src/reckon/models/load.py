@@ -14,7 +14,7 @@ import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from reckon.core.errors import ConfigError, DataError
@@ -72,6 +72,19 @@ def load_model(
             fix="Check that config.json and the weights belong together",
         )
     return model.to(place).eval(), tokenizer
+
+
+def load_config(path_or_name: str | Path) -> Any:
+    """The configuration of such a model, without its weights. Raises DataError as :func:`load_model`."""
+    source = _source(path_or_name)
+    try:
+        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"no model's configuration could be read: {_first_line(error)}",
+            where=str(path_or_name),
+            fix="Give a folder with a config.json in Hugging Face format, or a name on the Hugging Face hub",
+        ) from error
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

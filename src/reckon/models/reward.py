@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from reckon.core.config import Strict
 from reckon.core.errors import ConfigError, DataError
-from reckon.models.load import end_ids, load_model
+from reckon.models.load import end_ids, load_config, load_model
 from reckon.models.steps import StepRule
 
 PAD = "<|pad|>"
@@ -105,20 +105,31 @@ def load_reward_model(
         ConfigError, DataError: as :func:`reckon.models.load.load_model`; DataError also for a model that Reckon did not
             train as a reward model.
     """
+    # A model that is none has no head either, and would be loaded with one drawn at random.
+    card = read_card(path_or_name)
     model, tokenizer = load_model(path_or_name, dtype, device, kind=AutoModelForSequenceClassification)
-    return model, tokenizer, card_of(model, str(path_or_name))
+    return model, tokenizer, card
 
 
-def card_of(model: Any, where: str = "") -> RewardCard:
+def read_card(path_or_name: str | Path) -> RewardCard:
+    """The card of a saved reward model, without its weights. Raises DataError as :func:`card_of` and for no model."""
+    return _card(load_config(path_or_name), str(path_or_name))
+
+
+def card_of(model: Any) -> RewardCard:
     """The card in a model's config. Raises DataError when there is none, or none that can be understood."""
+    return _card(model.config, "")
+
+
+def _card(config: Any, where: str) -> RewardCard:
     try:
-        return RewardCard.model_validate_json(json.dumps(getattr(model.config, _KEY, None)))
+        return RewardCard.model_validate_json(json.dumps(getattr(config, _KEY, None)))
     except ValidationError as error:
         raise DataError(
             f"not a reward model of Reckon: its config.json has no valid {_KEY}",
             where=where,
             why="Without it nobody knows what the model reads, nor how its scores are spread",
-            fix="Train one with a stage of kind `reward`",
+            fix="Train one with a stage of kind `reward`; one that scores the steps of a search, with `loss: process`",
         ) from error
 
 

@@ -17,7 +17,7 @@ from reckon.core.errors import ConfigError, DataError
 from reckon.core.records import Rollout
 from reckon.learn.forward import Forward, Implicit, Policy, Process, measure
 from reckon.models.load import load_model
-from reckon.models.reward import RewardCard, card_of, load_reward_model
+from reckon.models.reward import Loss, RewardCard, load_reward_model, read_card
 from reckon.models.template import PromptTemplate, response_text
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class ProcessReward(_Reader):
     """
 
     def __init__(self, model: str | FilePath, dtype: str = "float32", device: str = "cpu") -> None:
+        _check(model, "process")
         loaded, tokenizer, card = load_reward_model(model, dtype, device)
-        _check(card, "process", model)
         super().__init__(Process(loaded), tokenizer, card)
 
 
@@ -91,9 +91,8 @@ class ImplicitReward(_Reader):
     def __init__(
         self, model: str | FilePath, reference: str | FilePath, dtype: str = "float32", device: str = "cpu"
     ) -> None:
+        card = _check(model, "implicit")
         (loaded, tokenizer), (before, _) = load_model(model, dtype, device), load_model(reference, dtype, device)
-        card = card_of(loaded, str(model))
-        _check(card, "implicit", model)
         super().__init__(Implicit(Policy(loaded), Policy(before), card.beta or 0.0), tokenizer, card)
 
     def rewards(self, paths: Sequence[Path]) -> list[list[float]]:
@@ -101,7 +100,9 @@ class ImplicitReward(_Reader):
         return [[after - before for before, after in pairwise([0.0, *own])] for own in self.log_odds(paths)]
 
 
-def _check(card: RewardCard, loss: str, model: str | FilePath) -> None:
+def _check(model: str | FilePath, loss: Loss) -> RewardCard:
+    """The card of a reward model that was trained with this loss. Raises DataError for another model."""
+    card = read_card(model)
     if card.loss != loss:
         raise DataError(
             f"the reward model was trained with the loss {card.loss}, not {loss}",
@@ -109,6 +110,7 @@ def _check(card: RewardCard, loss: str, model: str | FilePath) -> None:
             why="Its numbers mean something else",
             fix=f"Use one of a `reward` recipe with `loss: {loss}`",
         )
+    return card
 
 
 def _sigmoid(scores: list[float]) -> list[float]:

@@ -179,7 +179,8 @@ class Order:
         without: this text, which the parent ends with, is taken back first, with whatever shares a token with it.
         forced: this text is put there before anything is sampled.
         attempts: whole responses to show as earlier answers before the question is asked again, as ``question`` where
-            that is given; the parent is then the root.
+            that is given: the latest that fit into half of the context, which is then the limit; where none fits, the
+            problem's own prompt is shown. The parent is the root.
     """
 
     parent: Node

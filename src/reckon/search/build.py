@@ -12,7 +12,7 @@ from reckon.core.errors import ConfigError
 from reckon.models.steps import StepRule
 from reckon.rollout.process import ProcessReward
 from reckon.rollout.sample import Sampler
-from reckon.search.methods import build_method, resolved
+from reckon.search.methods import build_method, resolved, unscored
 from reckon.search.sampler import SearchSampler
 from reckon.search.scorers import CONFIDENCE, ORACLE, build_scorer
 from reckon.search.searcher import Searcher
@@ -48,15 +48,21 @@ class SearchConfig(Strict):
         try:
             return resolved(build_method(method))
         except ConfigError as error:
-            raise ValueError(". ".join(filter(None, (error.what, error.fix)))) from None
+            raise _told(error) from None
 
     @model_validator(mode="after")
     def _possible(self) -> SearchConfig:
-        if self.scorer is None and build_method(self.method).needs_scorer:
-            raise ValueError(f"the method {self.method['kind']} needs a scorer; vote, revise and force need none")
+        method = build_method(self.method)
+        if self.scorer is None and method.needs_scorer:
+            raise _told(unscored(method))
         if self.reference is not None and "scorer" not in dict(self.models()):
             raise ValueError("only a process reward model has a reference; leave it out")
         return self
+
+
+def _told(error: ConfigError) -> ValueError:
+    """The same without its place, which whoever reads the section knows better."""
+    return ValueError(str(ConfigError(error.what, why=error.why, fix=error.fix)))
 
 
 def build_search(config: SearchConfig, sampler: Sampler, dtype: str = "float32", device: str = "cpu") -> SearchSampler:

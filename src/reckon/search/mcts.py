@@ -48,7 +48,7 @@ class Mcts(Method):
         root = Place(tree.root, visits=1)
         while True:
             way = descend(root, self._worth, self._due)
-            if way[-1].visits:
+            while way[-1].visits:
                 way[-1].expand((yield [Order(way[-1].node)] * self.width))
                 way += descend(way[-1], self._worth)[1:]
             back_up(way, value(way[-1].node, self.aggregate))

@@ -36,6 +36,16 @@ def build_method(settings: Settings, source: str = "search") -> Method:
     return parse(METHODS[kind], own, f"{source} ({kind})")
 
 
+def unscored(method: Method) -> ConfigError:
+    """The error of a method that has no scorer and needs one: itself, or the rule by which it was told to choose."""
+    if method.ranks or method.choose == type(method).model_fields["choose"].default:
+        needs, without = f"the method {method.kind}", [name for name in METHODS if not METHODS[name]().needs_scorer]
+        fix = f"Name one, or use a method that needs none: {', '.join(without)}"
+    else:
+        needs, fix = f"the rule `choose: {method.choose}`", "Name one, or use `choose: vote`, which needs none"
+    return ConfigError(f"{needs} needs a scorer", why="It goes by how promising (partial) responses are", fix=fix)
+
+
 def resolved(method: Method) -> dict[str, Any]:
     """The method's settings with all defaults, as :func:`build_method` takes them."""
     return {"kind": method.kind, **method.model_dump(mode="json")}

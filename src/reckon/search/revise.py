@@ -14,7 +14,8 @@ class Revise(Method):
     A right answer is often revised into a wrong one, so the last one has no privilege.
 
     Attributes:
-        shown: how many of the latest answers the model sees; the paper's model saw up to four.
+        shown: how many of the latest answers the model sees, as far as they fit into half of its context; the paper's
+            saw up to four.
         question: how it is asked after the first time, with ``{question}`` in it.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 
 from reckon.core.errors import ConfigError, DataError
@@ -15,6 +16,7 @@ from reckon.models.template import response_text
 from reckon.rollout.sample import Sampler
 from reckon.search.base import Method, Node, Order, Path, StepScorer, Tree
 from reckon.search.grow import Growing, Started
+from reckon.search.methods import unscored
 from reckon.search.shares import largest_remainder
 
 
@@ -39,11 +41,7 @@ class Searcher:
 
     def __post_init__(self) -> None:
         if self.scorer is None and self.method.needs_scorer:
-            raise ConfigError(
-                f"the method {self.method.kind} needs a scorer",
-                why="It goes by how promising (partial) responses are",
-                fix="Name one, or choose a method without: vote, revise, force",
-            )
+            raise unscored(self.method)
 
     def plant(self, problem: Problem, budget: int, seed: int, shown: Sequence[int] | None = None) -> Tree:
         """A tree with nothing but its root; ``shown`` is a prompt to show instead of the problem's own.
@@ -66,7 +64,7 @@ class Searcher:
             check: called between decoding steps; may raise to abandon the work.
         """
         began = perf_counter()
-        growing = [Growing(tree, self.method, self._most) for tree in trees]
+        growing = [Growing(tree, self.method, partial(self._most, tree)) for tree in trees]
         running: dict[int, tuple[int, Started]] = {}
         changed, number = set(range(len(trees))), 0
         try:
@@ -124,29 +122,43 @@ class Searcher:
         forced = self.sampler.tokenizer(order.forced, add_special_tokens=False)["input_ids"] if order.forced else []
         return kept, list(forced)
 
-    def _most(self, order: Order) -> int:
+    def _prompt(self, tree: Tree, order: Order) -> list[int] | None:
+        """The question after earlier answers: the latest, as many as fit into half of the context.
+
+        None where there are none, or none fits: the tree's own prompt is then shown.
+        """
+        asked, tokenizer = tree.problem.question, self.sampler.tokenizer
+        attempts = [(asked, self._response(one)) for one in order.attempts]
+        for first in range(len(attempts)):
+            ids = self.sampler.template.render_after(attempts[first:], order.question or asked, tokenizer)
+            if len(ids) <= self.sampler.engine.max_context // 2:
+                return ids
+        return None
+
+    def _most(self, tree: Tree, order: Order) -> int:
         """The most tokens that an order can sample."""
         kept, forced = self._base(order)
-        room = self._limit(order) - kept - len(forced)
+        room = self._limit(order, self._prompt(tree, order)) - kept - len(forced)
         step = None if order.whole else self.steps.max_tokens
         return max(0, room if step is None else min(room, step))
 
-    def _limit(self, order: Order) -> int:
+    def _limit(self, order: Order, prompt: Sequence[int] | None) -> int:
         """The most response tokens that the path of an order can have."""
-        whole = self.sampler.sampling.max_new_tokens
+        whole = self._longest(prompt)
         return whole if order.limit is None else min(whole, order.limit)
+
+    def _longest(self, prompt: Sequence[int] | None) -> int:
+        """The most tokens of a response; to a prompt with earlier answers, no more than the context has left."""
+        whole = self.sampler.sampling.max_new_tokens
+        return whole if prompt is None else min(whole, self.sampler.engine.max_context - len(prompt))
 
     def _request(self, number: int, tree: Tree, started: Started) -> Request:
         """The request that will fill a node; what is not sampled of it is put into it at once."""
         node, order = started.node, started.order
         kept, forced = self._base(order)
-        node.kept, node.token_ids = kept, forced[: max(0, self._limit(order) - kept)]
+        node.prompt_ids = self._prompt(tree, order)
+        node.kept, node.token_ids = kept, forced[: max(0, self._limit(order, node.prompt_ids) - kept)]
         node.forced = len(node.token_ids)
-        if order.attempts:
-            asked = tree.problem.question
-            attempts = [(asked, self._response(one)) for one in order.attempts]
-            again, tokenizer = order.question or asked, self.sampler.tokenizer
-            node.prompt_ids = self.sampler.template.render_after(attempts, again, tokenizer)
         prompt = [*tree.shown(node), *node.path_ids()]
         node.prefill = len(prompt) if started.first else 0
         begun, sampling = self._begun(node.path_ids()), self.sampler.sampling
@@ -179,7 +191,7 @@ class Searcher:
                 return "stop"
         elif completion.finish != "length" or started.room < started.most:
             return "cancelled"
-        return "length" if node.length >= sampling.max_new_tokens else None
+        return "length" if node.length >= self._longest(node.prompt_ids) else None
 
     def _begun(self, ids: Sequence[int]) -> str:
         """The end of a text, as much of it as the beginning of a stop text can be that goes on in the next step."""

@@ -44,12 +44,12 @@ class SharedEngine(Engine):
 
     Args:
         width: requests that are with the worker at a time; the others wait here.
-        context: tokens of prompt and response, which end there even if the request is for more.
+        max_context: the most tokens of prompt and response.
     """
 
-    def __init__(self, worker: Worker, width: int, context: int) -> None:
-        self.version = 0
-        self._worker, self._width, self._context = worker, width, context
+    def __init__(self, worker: Worker, width: int, max_context: int) -> None:
+        self.version, self.max_context = 0, max_context
+        self._worker, self._width = worker, width
         self._loop = asyncio.get_running_loop()
         self._news: SimpleQueue[tuple[int, Completion | Refusal]] = SimpleQueue()
         self._kept: deque[tuple[int, Completion | Refusal]] = deque()
@@ -118,9 +118,7 @@ class SharedEngine(Engine):
     def _fill(self) -> None:
         while self._waiting and len(self._running) < self._width and not self._closed:
             request = self._waiting.popleft()
-            tokens = min(request.sampling.max_new_tokens, self._context - len(request.prompt_ids))
-            fitting = replace(request, sampling=replace(request.sampling, max_new_tokens=tokens))
-            self._running[request.id] = self._worker.submit(partial(_renamed, fitting), partial(self._take, request.id))
+            self._running[request.id] = self._worker.submit(partial(_renamed, request), partial(self._take, request.id))
 
     def _take(self, id_: int, news: News) -> None:
         if news.error is not None:
@@ -187,7 +185,7 @@ class Searches:
             tokens,
             engine=engine,
             tokenizer=self._tokenizer,
-            template=_Chat(lambda turns: self._encode(turns, options), messages, plan.prompt.ids, self._context // 2),
+            template=_Chat(lambda turns: self._encode(turns, options), messages, plan.prompt.ids),
             sampling=Sampling(plan.max_tokens, plan.temperature, plan.top_p, stop_ids=plan.end_ids),
             scorer=Confidence() if method.needs_scorer else None,
             seed=plan.seed,
@@ -234,32 +232,23 @@ class _Chat(PromptTemplate):
     Args:
         encode: from turns to a prompt.
         ids: the prompt of the chat itself.
-        most: tokens of the chat with earlier responses, so that another one has room after them.
     """
 
     def __init__(
-        self, encode: Callable[[Sequence[Message]], list[int]], messages: Sequence[Message], ids: list[int], most: int
+        self, encode: Callable[[Sequence[Message]], list[int]], messages: Sequence[Message], ids: list[int]
     ) -> None:
         super().__init__(CHAT)
-        self._encode, self._messages, self._ids, self._most = encode, messages, ids, most
+        self._encode, self._messages, self._ids = encode, messages, ids
 
     def render(self, question: str, tokenizer: Any) -> tuple[str, list[int]]:
         return "", list(self._ids)
 
     def render_after(self, examples: Sequence[tuple[str, str]], question: str, tokenizer: Any) -> list[int]:
-        """The chat, the latest responses as its further turns, as many as fit, and the question as the last.
-
-        Where none fits it is the chat alone.
-        """
-        for first in range(len(examples)):
-            pairs = examples[first:]
-            told = [(role, text) for pair in pairs for role, text in zip(("user", "assistant"), pair, strict=True)]
-            # The first example's question is the chat itself.
-            turns = [{"role": role, "content": text} for role, text in [*told[1:], ("user", question)]]
-            ids = self._encode([*self._messages, *turns])
-            if len(ids) <= self._most:
-                return ids
-        return list(self._ids)
+        """The chat, the responses as its further turns, and the question as the last."""
+        told = [(role, text) for pair in examples for role, text in zip(("user", "assistant"), pair, strict=True)]
+        # The first example's question is the chat itself.
+        turns = [{"role": role, "content": text} for role, text in [*told[1:], ("user", question)]]
+        return self._encode([*self._messages, *turns])
 
 
 class _Tokenizer:
