@@ -230,6 +230,13 @@ def test_exports_lie_where_their_tools_look(tmp_path: Path) -> None:
         export("inspect", rollouts, tmp_path, "m")
 
 
+def test_a_label_that_is_no_share_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl"
+    path.write_text(json.dumps({"problem": "?", "answer": "1", "responses": ["1"], "correct": [2]}) + "\n")
+    with pytest.raises(DataError, match=r"row 1: the column correct holds 2"):
+        read_samples(path)
+
+
 # --------------------------------------------------------------------------------------------- real responses
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -190,6 +192,15 @@ def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"step": 1}\n')
     with pytest.raises(DataError, match=r"x\.jsonl, row 1: not a rollout"):
+        read_samples(path)
+
+
+@pytest.mark.parametrize("score", [7, -1, math.nan])
+def test_a_stored_score_that_is_none_is_the_files_fault(score: float, tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    row = Rollout("echo", PROBLEMS[0], 0, "", [], "", [], [], "stop", 0, verdict=Verdict(1.0)).to_dict()
+    path.write_text(json.dumps(row | {"verdict": {**row["verdict"], "score": score}}) + "\n")
+    with pytest.raises(DataError, match=r"x\.jsonl, row 1: not a rollout .*score is between 0 and 1"):
         read_samples(path)
 
 

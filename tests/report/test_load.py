@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -51,10 +52,13 @@ def test_of_a_step_written_twice_the_later_row_counts(small: Path) -> None:
 
 def test_records_that_are_no_rollouts_are_counted(small: Path) -> None:
     path = small / "stages/01-train/rollouts/step-000001.jsonl"
-    path.write_text('{"problem": 3}\n{"problem": {"id": 1}}\n{}\n' + path.read_text())
+    rows = path.read_text()
+    odd = json.loads(rows.splitlines()[0])
+    odd["verdict"]["score"] = 7
+    path.write_text('{"problem": 3}\n{"problem": {"id": 1}}\n{}\n' + json.dumps(odd) + "\n" + rows)
     run = read_run(small)
     assert len(run.rollouts(path)) == 48
-    assert "left out here: 3" in run.notes[0]
+    assert "left out here: 4" in run.notes[0]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, "3", [3]])

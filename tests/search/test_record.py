@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,5 +39,18 @@ def test_other_prompts_are_kept(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "trees.jsonl"
     file.write_text('{"problem": {"id": "p", "question": "q", "gold": 1}}\n')
+    with pytest.raises(DataError, match="row 1"):
+        read_trees(file)
+
+
+def test_a_score_that_is_none_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "trees.jsonl"
+    search = searcher(Revise(), ToyEngine(ragged))
+    tree = search.plant(problem(), 60, 0)
+    search.grow([tree])
+    append_trees(file, [tree])
+    row = json.loads(file.read_text())
+    next(node for node in row["nodes"] if node["verdict"])["verdict"]["score"] = 7
+    file.write_text(json.dumps(row) + "\n")
     with pytest.raises(DataError, match="row 1"):
         read_trees(file)

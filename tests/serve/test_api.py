@@ -239,6 +239,7 @@ def test_models_health_and_metrics(scripted: str) -> None:
         ({"messages": [{"role": "user", "content": "a" * 600}]}, "messages"),
         ({"messages": [{"role": "user", "content": "?"}] * 600}, "messages"),
         ({**CHAT, "n": 16384}, "n"),
+        ({**CHAT, "stream": "yes", "stream_options": 5}, "stream"),
         ({**CHAT, "max_tokens": 10**9}, "max_tokens"),
         ({**CHAT, "max_tokens": 0}, "max_tokens"),
         ({**CHAT, "max_tokens": "5"}, "max_tokens"),

@@ -110,6 +110,7 @@ class Rollout:
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> Rollout:
+        """Raises AttributeError, KeyError, TypeError or ValueError for what is no such data."""
         verdict = row.get("verdict")
         return cls(
             **{

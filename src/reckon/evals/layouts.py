@@ -175,6 +175,10 @@ def read_table(rows: Sequence[Row], path: Path) -> list[Rollout]:
                     why="No one could tell which belongs to which",
                 )
             for part, value in zip(parts, column, strict=True):
+                if name == "correct" and not 0 <= value <= 1:
+                    raise DataError(
+                        f"the column correct holds {value}", where=where, fix="Give true, false or a share of 1"
+                    )
                 part[LABEL if name == "correct" else name] = float(value)
         found += _rollouts(str(question), gold_text(gold), responses, parts)
     return found

@@ -61,7 +61,7 @@ def read_ours(rows: Sequence[dict[str, object]], path: Path) -> list[Rollout]:
     for number, row in enumerate(rows, 1):
         try:
             rollout = Rollout.from_dict(row)
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise DataError(
                 f"not a rollout ({error})",
                 where=f"{path}, row {number}",

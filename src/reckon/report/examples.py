@@ -68,7 +68,7 @@ def _answers(run: RunFiles, folder: Path) -> Iterator[Row]:
             continue
         try:
             rollout = Rollout.from_dict(first)
-        except (AttributeError, KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             continue
         task = visible(str(row.get("task")))
         item = found.setdefault(task, {"question": _text(rollout.problem.question), "note": task, "sides": []})

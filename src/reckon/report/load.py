@@ -48,7 +48,7 @@ class RunFiles:
         for row in self.rows(path):
             try:
                 found.append(Rollout.from_dict(row))
-            except (AttributeError, KeyError, TypeError):
+            except (AttributeError, KeyError, TypeError, ValueError):
                 bad += 1
         if bad:
             self.notes.append(f"{path.relative_to(self.path)} has lines that are no rollouts, left out here: {bad}.")

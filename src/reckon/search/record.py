@@ -25,7 +25,7 @@ def read_trees(path: Path) -> list[Tree]:
     for number, row in enumerate(read_jsonl(path), 1):
         try:
             trees.append(from_row(row))
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise DataError(
                 f"not a tree ({type(error).__name__}: {error})",
                 where=f"{path}, row {number}",

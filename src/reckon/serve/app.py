@@ -180,7 +180,7 @@ async def _malformed(_: Request, error: Any) -> JSONResponse:
     errors = error.errors()
     where = _key(errors[0])
     # Of the forms that a value may have, the one it came closest to.
-    first = max((one for one in errors if _key(one).startswith(where)), key=lambda one: len(_key(one)))
+    first = max((one for one in errors if f"{_key(one)}.".startswith(f"{where}.")), key=lambda one: len(_key(one)))
     where = _key(first)
     message = f"{where}: {first['msg']}" if where else first["msg"]
     refusal = Refusal(400, message, param=where or None, code=first["type"])
