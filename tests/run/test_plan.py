@@ -16,10 +16,12 @@ from reckon.cli import app
 from reckon.core import store
 from reckon.core.errors import DataError
 from reckon.engine.base import Request, Sampling
+from reckon.engine.compiled import CompiledDecoder
+from reckon.engine.direct import DirectDecoder
 from reckon.engine.native import NativeEngine
 from reckon.learn.forward import Policy
 from reckon.learn.learner import Learner, OptimConfig
-from reckon.models.load import load_model
+from reckon.models.load import load_model, save_model
 from reckon.models.lora import LoraConfig, add_lora
 from reckon.run import costs
 from reckon.run.costs import GPUS, Memory, Pass
@@ -182,14 +184,24 @@ def test_activations_are_about_what_pytorch_keeps(model_folder: Path, dtype: str
     assert kept_for_backward(model) == pytest.approx(planned, rel=0.2)
 
 
-def test_the_cache_of_the_engine_stays_below_the_planned_one(model_folder: Path) -> None:
+@pytest.mark.parametrize("own", [0, 1])
+def test_what_the_engine_keeps_stays_below_the_plan(model_folder: Path, own: int, tmp_path: Path) -> None:
     model, tokenizer = load_model(model_folder)
-    engine = NativeEngine(model, tokenizer, max_running=12)
-    engine.generate([Request(number, [5, 6, 7], Sampling(40), seed=number) for number in range(10)])
-    used = sum(cache.nbytes for cache in engine._direct._cache)
-    shape = shape_of(str(model_folder))
+    # Heads of 32, which fill the compiled cache's panels.
+    config = type(model.config)(**{**model.config.to_dict(), "num_attention_heads": 2, "num_key_value_heads": 1})
+    model = type(model)(config)
+    save_model(model, tokenizer, tmp_path)
+    shape = shape_of(str(tmp_path))
     assert shape is not None
-    assert 0.5 < used / costs.cache(shape, 12, 10, 40, 4) <= 1
+    engine = NativeEngine(model, tokenizer, max_running=12)
+    engine._own = engine._own[own:]
+    engine.generate([Request(number, [5, 6, 7], Sampling(40), seed=number) for number in range(10)])
+    decoder = engine._own[0]
+    assert isinstance(decoder, CompiledDecoder | DirectDecoder)
+    assert 0.5 < sum(cache.nbytes for cache in decoder._cache) / costs.cache(shape, 12, 10, 40, 4) <= 1
+    if isinstance(decoder, CompiledDecoder):
+        matrices = [weights for weights in decoder._weights[1:] if weights.ndim > 2]
+        assert sum(matrix.nbytes for matrix in matrices) == pytest.approx(costs.engine(shape, None, 4), rel=0.2)
 
 
 def test_sizes_by_hand() -> None:

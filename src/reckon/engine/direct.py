@@ -23,44 +23,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.activations import SiLUActivation
 
 from reckon.engine.cache import grown, length_mask
 from reckon.engine.decoder import Decoder
-from reckon.models.lora import Merged
-
-_HOMES = {f"transformers.models.{family}.modeling_{family}" for family in ("llama", "mistral", "qwen2", "qwen3")}
-_PARTS = (nn.Linear, nn.Embedding, nn.ModuleList, SiLUActivation)
-
-_ROPES = ("default", "linear", "llama3", "yarn")
-"""Kinds of rotary embedding in which the angle is the position times a fixed frequency."""
-
-
-def is_plain(model: PreTrainedModel) -> bool:
-    """Whether ``model`` is a Llama, Mistral, Qwen2 or Qwen3 as transformers defines it, and nothing is changed.
-
-    That is: attention to the whole past, a known rotary embedding, biases at most where Qwen2 has them, parameters of
-    one dtype on one device, none quantised; no adapter (it brings modules of its own), no forward hook and no forward
-    replaced in an instance.
-    """
-    home, config, body = type(model).__module__, model.config, getattr(model, "model", None)
-    if home not in _HOMES or not type(model).__name__.endswith("ForCausalLM") or body is None:
-        return False
-    return (
-        config.hidden_act == "silu"
-        and body.rotary_emb.rope_type in _ROPES
-        and getattr(config, "sliding_window", None) is None
-        and all(
-            (type(part).__module__ == home or type(part) in _PARTS)
-            and not (part._forward_hooks or part._forward_pre_hooks or "forward" in part.__dict__)
-            and (getattr(part, "bias", None) is None or name.endswith(("q_proj", "k_proj", "v_proj")))
-            for name, part in model.named_modules()
-        )
-        and {(type(weight), weight.dtype, weight.device, weight.is_inference()) for weight in model.parameters()}
-        == {(nn.Parameter, model.dtype, model.device, False)}
-    )
+from reckon.engine.plain import Plain
 
 
 class _Norm:
@@ -155,47 +123,31 @@ _Attend = Callable[[int, _Work], None]
 
 
 class DirectDecoder(Decoder):
-    """Computes what a plain model (:func:`is_plain`) does. Ask :meth:`serves` before each run."""
+    """Computes what a plain model does (:mod:`reckon.engine.plain`). Ask :meth:`serves` before each run."""
 
     def __init__(self, model: PreTrainedModel, max_rows: int, max_positions: int) -> None:
-        self._merged = Merged(model)
-        self._model: Any = self._merged.plain
+        self._plain = Plain(model)
         self._max_rows, self._max_positions = max_rows, max_positions
         self._rows = self._positions = 0
         self._cache: list[Tensor] = []
         self._work: _Work | None = None
-        self._agrees: bool | None = None
 
     def serves(self, reference: Decoder) -> bool:
-        """Whether this forward may stand for the model's: its structure is known, and logits agree (tried once)."""
-        if not is_plain(self._model):
-            return False
-        if self._agrees is None:
-            self.refresh()
-            ids_UT = torch.arange(12, device=self._model.device).view(2, 6) % len(self._embedding_VE)
-            expected, own = reference.logits(ids_UT).float(), self.logits(ids_UT).float()
-            tolerance = torch.finfo(self._model.dtype).eps ** 0.5
-            self._agrees = bool((expected - own).abs().max() <= tolerance * expected.abs().max())
-        return self._agrees
+        """Whether this forward may stand for the model's."""
+        return self._plain.agrees(self, reference)
 
     def refresh(self) -> None:
-        self._merged.refresh()
-        config, body = self._model.config, self._model.model
+        self._plain.refresh()
+        model = self._plain.model
+        config, body = model.config, model.model
         self._kv_heads: int = config.num_key_value_heads
         self._width: int = body.layers[0].self_attn.head_dim
         groups = config.num_attention_heads // self._kv_heads
-        self._copied = [
-            parameter
-            for layer in body.layers
-            for name, parameter in layer.self_attn.named_parameters()
-            if not name.startswith("o_proj")
-        ]
-        self._copied_version = self._versions()
-        self._slices = _slices(config.intermediate_size, self._model.device)
+        self._slices = _slices(config.intermediate_size, model.device)
         self._layers = [_Layer(layer, self._kv_heads, self._slices) for layer in body.layers]
         self._norm = _Norm(body.norm.weight, body.norm.variance_epsilon)
         self._embedding_VE: Tensor = body.embed_tokens.weight
-        self._head_VE: Tensor = self._model.lm_head.weight
+        self._head_VE: Tensor = model.lm_head.weight
         self._frequency_D: Tensor = body.rotary_emb.inv_freq.float()
         self._stretch: Tensor = self._frequency_D.new_tensor(body.rotary_emb.attention_scaling)
         # The scale of the scores is applied as the queries are turned.
@@ -214,7 +166,7 @@ class DirectDecoder(Decoder):
         self._forward(ids_UT, _places(ids_UT), attend, self._new_work(ids_UT.numel()))
 
     def decode(self, token_R: Tensor, position_R: Tensor, shortest: int, longest: int) -> Tensor:
-        if self._versions() != self._copied_version:
+        if self._plain.changed():
             self.refresh()
         rows, used = len(token_R), len(token_R) * self._kv_heads
         self._reserve(rows, longest)
@@ -276,11 +228,6 @@ class DirectDecoder(Decoder):
 
     def _new_work(self, tokens: int) -> _Work:
         return _Work(tokens, self._width, self._slices, self._layers[0], self._kv_heads)
-
-    def _versions(self) -> int:
-        """Grows with every change in place of a parameter that is copied, or merged into one."""
-        copied: int = sum(parameter._version for parameter in self._copied)
-        return copied + self._merged.version()
 
     def _reserve(self, rows: int, positions: int) -> None:
         """Make room for at least this many rows and positions: one tensor [2, rows, K, positions, D] for each layer."""

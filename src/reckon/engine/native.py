@@ -13,6 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from reckon.core.errors import ConfigError
 from reckon.core.records import FinishReason
 from reckon.engine.base import Completion, Engine, Request
+from reckon.engine.compiled import CompiledDecoder
 from reckon.engine.decoder import Decoder
 from reckon.engine.direct import DirectDecoder
 from reckon.engine.general import GeneralDecoder
@@ -40,6 +42,9 @@ _DRAWN = 32
 
 _SCORED_LOGITS = 2**27
 """Logits held at once while scoring: 512 MB in fp32."""
+
+_FEW_LOGITS = 2**20
+"""Logits of which one thread samples."""
 
 
 @dataclass(slots=True)
@@ -136,7 +141,7 @@ class NativeEngine(Engine):
         self._device = model.device
         self._state = _RowState(max_running, model.device)
         self._general = GeneralDecoder(model, max_running, self.max_context)
-        self._direct = DirectDecoder(model, max_running, self.max_context)
+        self._own = [kind(model, max_running, self.max_context) for kind in (CompiledDecoder, DirectDecoder)]
         self._decoder: Decoder = self._general
         self._waiting: deque[_Running] = deque()
         self._rows: list[_Running] = []
@@ -196,8 +201,8 @@ class NativeEngine(Engine):
         return logp_UTV.gather(2, ids_UT[:, 1:, None])[:, :, 0]
 
     def _pick(self) -> Decoder:
-        """Our own forward where it may stand for the model's, else the model."""
-        return self._direct if self._direct.serves(self._general) else self._general
+        """The first of our own forwards that may stand for the model's, else the model."""
+        return next((decoder for decoder in self._own if decoder.serves(self._general)), self._general)
 
     def _admit(self) -> None:
         """Move waiting requests into free rows and prefill their prompts."""
@@ -234,12 +239,13 @@ class NativeEngine(Engine):
         logits_RV = self._decoder.decode(state.token[:count], state.position[:count], min(lengths), max(lengths))
         tempered = any(sampling.temperature != 1 for sampling in samplings)
         nucleus = any(sampling.top_p < 1 for sampling in samplings)
-        token_R, logp_R = sample(
-            logits_RV,
-            state.advance(count),
-            state.temperature[:count] if tempered else None,
-            state.top_p[:count] if nucleus else None,
-        )
+        with _few_threads(logits_RV):
+            token_R, logp_R = sample(
+                logits_RV,
+                state.advance(count),
+                state.temperature[:count] if tempered else None,
+                state.top_p[:count] if nucleus else None,
+            )
         state.token[:count] = token_R
         return self._record(token_R.tolist(), logp_R.tolist())
 
@@ -283,6 +289,20 @@ class NativeEngine(Engine):
     def _padded(self, texts: Sequence[Sequence[int]]) -> Tensor:
         length = max(map(len, texts))
         return torch.tensor([[*text, *[0] * (length - len(text))] for text in texts], device=self._device)
+
+
+@contextmanager
+def _few_threads(logits_RV: Tensor) -> Iterator[None]:
+    """One thread for little work: those that help would then wait for more by spinning, in the decoder's way."""
+    threads = torch.get_num_threads()
+    if logits_RV.is_cuda or logits_RV.numel() > _FEW_LOGITS or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _micro_batches(lengths: Mapping[_Key, int], budget: int) -> Iterator[list[_Key]]:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 
+from reckon.engine.compiled import LARGEST
 from reckon.learn.forward import LOGITS_PER_CHUNK
 from reckon.models.lora import LoraConfig
 from reckon.run.shapes import Shape
@@ -87,7 +88,8 @@ class Memory:
         gradients: of what is trained, in its own dtype (adapters: float32).
         optimiser: AdamW's two moments of what is trained, in the same.
         others: further models in memory: reference, critic with its own gradients and moments, reward models.
-        engine: its copies of queries, keys and values; with adapters, of all linear layers.
+        engine: its copies of queries, keys and values, or of all matrices (engine/compiled.py); with adapters, of all
+            linear layers besides.
         cache: keys and values of the responses generated at once; see :func:`cache`.
         activations: kept for the backward pass of one micro-batch; see :func:`activations`.
         base: the initial model, loaded at each evaluation to measure how far the policy has moved.
@@ -119,8 +121,10 @@ def trained(shape: Shape, lora: LoraConfig | None, width: int) -> int:
 
 
 def engine(shape: Shape, lora: LoraConfig | None, width: int) -> int:
-    """Bytes of the weights that the engine keeps a second time."""
-    return (shape.copied + (shape.matrices if lora else 0)) * width
+    """Bytes of the weights that the engine keeps a second time, on the device where it keeps more of them."""
+    compiled = width == 4 and shape.parameters <= LARGEST
+    copied = shape.matrices + shape.vocabulary * shape.hidden if compiled else shape.copied
+    return (copied + (shape.matrices if lora else 0)) * width
 
 
 def cache(shape: Shape, max_running: int, samples: int, longest: int, width: int) -> int:

@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.qwen2 import modeling_qwen2
 
+from reckon.engine import compiled
 from reckon.engine.base import Request, Sampling
+from reckon.engine.compiled import CompiledDecoder
 from reckon.engine.decoder import Decoder
-from reckon.engine.direct import DirectDecoder, is_plain
+from reckon.engine.direct import DirectDecoder
 from reckon.engine.general import GeneralDecoder
 from reckon.engine.native import NativeEngine
+from reckon.engine.plain import is_plain
 from tests.engine.models import make_model, prompts, requests, teacher_forced, tokens
 
 LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
@@ -57,7 +60,7 @@ class Calls:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[tuple[str, tuple[int, ...]]] = []
-        for kind in (DirectDecoder, GeneralDecoder):
+        for kind in (CompiledDecoder, DirectDecoder, GeneralDecoder):
             for name in ("prefill", "decode", "logits"):
                 monkeypatch.setattr(kind, name, self._watched(kind, name))
 
@@ -77,43 +80,55 @@ class Calls:
         return kinds
 
 
+@pytest.fixture(params=["compiled", "direct"])
+def own(request: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Which of the engine's own forwards is to serve plain models."""
+    if request.param == "direct":
+        monkeypatch.setattr(compiled, "LARGEST", 0)
+    kind: str = request.param
+    return kind
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     return Calls(monkeypatch)
 
 
 def test_greedy_equals_transformers_generate_and_logp_the_models_own(
-    plain: PreTrainedModel, tokenizer: Any, calls: Calls
+    plain: PreTrainedModel, tokenizer: Any, own: str, calls: Calls
 ) -> None:
     texts = prompts([9, 1, 4, 17, 2, 40])
     engine = NativeEngine(plain, tokenizer)
     completions = engine.generate(requests(texts, Sampling(50, temperature=0)))
     scores = engine.score(texts, tokens(completions))
-    assert calls.kinds() == {"direct"}
+    assert calls.kinds() == {own}
     for text, completion, score in zip(texts, completions, scores, strict=True):
         expected = plain.generate(torch.tensor([text]), max_new_tokens=50, do_sample=False, use_cache=False)
         assert completion.token_ids == expected[0, len(text) :].tolist()
-        own = teacher_forced(plain, text, completion.token_ids, 1.0)
-        assert completion.logp == pytest.approx(own, abs=1e-4)
-        assert score == pytest.approx(own, abs=1e-4)
+        expected_logp = teacher_forced(plain, text, completion.token_ids, 1.0)
+        assert completion.logp == pytest.approx(expected_logp, abs=1e-4)
+        assert score == pytest.approx(expected_logp, abs=1e-4)
 
 
-def test_rows_of_one_length_and_of_several_have_the_models_logits(plain: PreTrainedModel) -> None:
-    direct, general = DirectDecoder(plain, 8, 128), GeneralDecoder(plain, 8, 128)
+@pytest.mark.parametrize("kind", [CompiledDecoder, DirectDecoder])
+def test_rows_of_one_length_and_of_several_have_the_models_logits(
+    plain: PreTrainedModel, kind: type[CompiledDecoder | DirectDecoder]
+) -> None:
+    own, general = kind(plain, 8, 128), GeneralDecoder(plain, 8, 128)
     with torch.inference_mode():
-        assert direct.serves(general)
+        assert own.serves(general)
         for lengths in ([5, 5, 5], [5, 2, 7]):
             ids = torch.tensor([(text + [0] * 7)[:7] for text in prompts(lengths)])
             last, position = torch.tensor([3, 14, 15]), torch.tensor(lengths)
-            for decoder in (direct, general):
+            for decoder in (own, general):
                 decoder.prefill(ids, 0, torch.arange(3))
             expected = general.decode(last, position, min(lengths) + 1, max(lengths) + 1)
-            actual = direct.decode(last, position, min(lengths) + 1, max(lengths) + 1)
+            actual = own.decode(last, position, min(lengths) + 1, max(lengths) + 1)
             assert torch.allclose(actual, expected, atol=1e-4)
-            for decoder in (direct, general):
+            for decoder in (own, general):
                 decoder.move([2], [0], 8)
             arguments = (last[:2], position[[2, 1]] + torch.tensor([1, 0]), lengths[1] + 1, lengths[2] + 2)
-            assert torch.allclose(direct.decode(*arguments), general.decode(*arguments), atol=1e-4)
+            assert torch.allclose(own.decode(*arguments), general.decode(*arguments), atol=1e-4)
 
 
 def test_shorter_dtypes(plain: PreTrainedModel, tokenizer: Any, calls: Calls) -> None:
@@ -125,15 +140,15 @@ def test_shorter_dtypes(plain: PreTrainedModel, tokenizer: Any, calls: Calls) ->
         assert torch.tensor(completion.logp).sub(torch.tensor(own)).abs().mean() < 0.15
 
 
-def test_a_group_is_prefilled_once_and_rows_are_dropped(tokenizer: Any, calls: Calls) -> None:
+def test_a_group_is_prefilled_once_and_rows_are_dropped(tokenizer: Any, own: str, calls: Calls) -> None:
     first, second = prompts([10, 7])
     jobs = [Request(i, [*first, *second][:10] if i < 3 else second, Sampling(1 + i % 3), seed=i) for i in range(5)]
     NativeEngine(make_model(), tokenizer).generate(jobs)
     assert calls.seen[2:] == [
-        ("direct prefill", (2, 9)),
-        ("direct decode", (5,)),
-        ("direct decode", (3,)),
-        ("direct decode", (1,)),
+        (f"{own} prefill", (2, 9)),
+        (f"{own} decode", (5,)),
+        (f"{own} decode", (3,)),
+        (f"{own} decode", (1,)),
     ]
 
 
@@ -193,17 +208,17 @@ def test_other_models_are_not_plain(kind: str, changes: dict[str, Any]) -> None:
     assert not is_plain(make_model(kind, **changes))
 
 
-def test_the_model_is_called_while_it_is_changed(tokenizer: Any, calls: Calls) -> None:
+def test_the_model_is_called_while_it_is_changed(tokenizer: Any, own: str, calls: Calls) -> None:
     model, job = make_model(), [Request(0, [1, 2, 3], Sampling(8))]
     engine = NativeEngine(model, tokenizer)
     plain = engine.generate(job)
-    assert calls.kinds() == {"direct"}
+    assert calls.kinds() == {own}
     hook = model.model.layers[0].mlp.register_forward_hook(lambda module, args, output: -output)
     changed = engine.generate(job)
     assert calls.kinds() == {"general"}
     hook.remove()
     assert tokens(engine.generate(job)) == tokens(plain) != tokens(changed)
-    assert calls.kinds() == {"direct"}
+    assert calls.kinds() == {own}
 
 
 def test_a_forward_patched_in_the_class_is_noticed(
@@ -243,7 +258,7 @@ def through_data(model: PreTrainedModel) -> None:
 @pytest.mark.parametrize("kind", ["Qwen2Config", "Qwen3Config"])
 @pytest.mark.parametrize("change", [in_place, loaded, replaced, through_data])
 def test_changed_weights_are_the_weights_served(
-    kind: str, change: Callable[[PreTrainedModel], None], tokenizer: Any, calls: Calls
+    kind: str, change: Callable[[PreTrainedModel], None], tokenizer: Any, own: str, calls: Calls
 ) -> None:
     model, job = make_model(kind), [Request(0, [1, 2, 3], Sampling(20))]
     engine = NativeEngine(model, tokenizer)
@@ -251,12 +266,12 @@ def test_changed_weights_are_the_weights_served(
     with torch.no_grad():
         change(model)
     after = engine.generate(job)[0]
-    assert calls.kinds() == {"direct"}
+    assert calls.kinds() == {own}
     assert before.token_ids != after.token_ids == NativeEngine(model, tokenizer).generate(job)[0].token_ids
     assert after.logp == pytest.approx(teacher_forced(model, [1, 2, 3], after.token_ids, 1.0), abs=1e-4)
 
 
-def test_weights_changed_in_place_while_requests_run_are_served_from_the_next_token(tokenizer: Any) -> None:
+def test_weights_changed_in_place_while_requests_run_are_served_from_the_next_token(tokenizer: Any, own: str) -> None:
     def halfway(model: PreTrainedModel) -> list[int]:
         engine = NativeEngine(model, tokenizer)
         engine.submit([Request(0, [1, 2, 3], Sampling(12))])

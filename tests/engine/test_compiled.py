@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from reckon.engine import compiled
+from reckon.engine.base import Completion, Request, Sampling
+from reckon.engine.compiled import CompiledDecoder
+from reckon.engine.general import GeneralDecoder
+from reckon.engine.kernels import BLOCK
+from reckon.engine.native import NativeEngine
+from tests.engine.models import make_model, prompts, requests
+
+
+@pytest.fixture(params=[1, 2, 5])
+def threads(request: Any) -> Iterator[int]:
+    before, count = torch.get_num_threads(), int(request.param)
+    torch.set_num_threads(count)
+    yield count
+    torch.set_num_threads(before)
+
+
+def text(completion: Completion) -> tuple[list[int], list[float]]:
+    return completion.token_ids, completion.logp
+
+
+def test_a_request_gets_the_same_bits_alone_and_in_any_batch(tokenizer: Any, threads: int) -> None:
+    model = make_model("Qwen3Config")
+    jobs = requests(prompts([9, 1, 4, 17, 2, 40, 9, 9, 30, 5, 6]), Sampling(40))
+    alone = [text(NativeEngine(model, tokenizer).generate([job])[0]) for job in jobs]
+    together = NativeEngine(model, tokenizer).generate(jobs)
+    crowded = NativeEngine(model, tokenizer, max_running=3).generate(jobs)
+    assert [text(one) for one in together] == alone
+    assert [text(one) for one in crowded] == alone
+
+
+def test_more_tokens_than_go_through_a_layer_together(threads: int) -> None:
+    model = make_model()
+    own, general = CompiledDecoder(model, 8, 128), GeneralDecoder(model, 8, 128)
+    ids = torch.randint(300, (3, 100), generator=torch.Generator().manual_seed(0))
+    assert ids.numel() > 2 * BLOCK
+    with torch.inference_mode():
+        assert own.serves(general)
+        assert torch.allclose(own.logits(ids), general.logits(ids), atol=1e-4)
+
+
+def test_rows_and_positions_grow_and_keep_what_they_hold(tokenizer: Any) -> None:
+    model = make_model()
+    engine = NativeEngine(model, tokenizer, max_running=64)
+    long = Request(0, [1, 2, 3], Sampling(120, temperature=0))
+    engine.submit([long])
+    for _ in range(10):
+        engine.poll()
+    engine.submit(requests(prompts(range(1, 41)), Sampling(3, temperature=0))[1:])
+    done: list[Completion] = []
+    while len(done) < 40:
+        done += engine.poll()
+    [found] = [one for one in done if one.id == 0]
+    assert text(found) == text(NativeEngine(model, tokenizer).generate([long])[0])
+
+
+def test_large_models_and_other_dtypes_are_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def served(model: PreTrainedModel) -> bool:
+        with torch.inference_mode():
+            return CompiledDecoder(model, 4, 64).serves(GeneralDecoder(model, 4, 64))
+
+    assert served(make_model())
+    assert not served(make_model().double())
+    assert not served(make_model("GPT2Config"))
+    monkeypatch.setattr(compiled, "LARGEST", 1000)
+    assert not served(make_model())
+
+
+def test_weights_that_are_no_numbers_give_logits_that_are_none() -> None:
+    model = make_model()
+    decoder = CompiledDecoder(model, 4, 64)
+    with torch.inference_mode():
+        assert decoder.serves(GeneralDecoder(model, 4, 64))
+        model.model.layers[0].self_attn.k_proj.weight[0, 0] = float("nan")
+        assert decoder.decode(torch.tensor([5]), torch.tensor([0]), 1, 1).isnan().all()
