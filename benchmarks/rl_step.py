@@ -198,6 +198,9 @@ def measure_matmul(options: argparse.Namespace) -> Figures:
 
 def measure_reckon(options: argparse.Namespace) -> Figures:
     """Steps of Reckon's own training stage: rollout, verdicts, rewards, credit, update, records."""
+    from reckon.cli import share_cores
+
+    share_cores()
     from reckon.core.events import EventLog
     from reckon.core.stop import Stop
     from reckon.learn.forward import Policy

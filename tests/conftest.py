@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from reckon.cli import share_cores
 from reckon.core.records import Problem, Rollout
 from reckon.tasks.registry import TASKS
+
+share_cores()
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,10 @@ from torch import Tensor
 class Decoder(Protocol):
     """A causal LM and the keys and values of the texts in its rows. Row r, position p holds a text's p-th token.
 
-    Implementations: :class:`reckon.engine.general.GeneralDecoder`, which calls the model, and
-    :class:`reckon.engine.direct.DirectDecoder`, a forward of our own for the most common architecture. Both read the
-    weights that the model has at each call. The caller turns gradients off.
+    Implementations: :class:`reckon.engine.general.GeneralDecoder`, which calls the model, and two forwards of our own
+    for the most common architecture, :class:`reckon.engine.direct.DirectDecoder` and, for small models on a CPU,
+    :class:`reckon.engine.compiled.CompiledDecoder`. All serve the weights that the model has at each call. The caller
+    turns gradients off.
 
     Shape suffixes: U texts, T tokens of each, R rows, V vocabulary.
     """

@@ -115,10 +115,6 @@ def _tile(rows: int, width: int) -> Callable[..., None]:
     return made
 
 
-_wide_1, _wide_2, _wide_3, _wide_4, _wide_5, _wide_6 = (_tile(rows, WIDE) for rows in range(1, 7))
-_narrow_1, _narrow_2, _narrow_3, _narrow_4, _narrow_5, _narrow_6 = (_tile(rows, NARROW) for rows in range(1, 7))
-
-
 def _float_of(_: Any, bits: Any) -> Any:
     """The float32 whose bits these are."""
 
@@ -131,49 +127,46 @@ def _float_of(_: Any, bits: Any) -> Any:
 _as_float: Callable[[np.int32], np.float32] = intrinsic(_float_of)
 
 
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc"}}
+"""Sums may be made in another order, which vectors need; what is not a number stays so."""
+
+
 def _compiled(function: _Function) -> _Function:
-    # Sums may be reordered, which vectors need; not a number stays what it is.
-    flags = {"contract", "reassoc"}
-    compiled: _Function = njit(nogil=True, cache=True, error_model="numpy", fastmath=flags)(function)
+    compiled: _Function
+    try:
+        compiled = njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:
+        # There is nowhere to keep it: neither beside this file nor in the user's cache.
+        compiled = njit(**_OPTIONS)(function)
     return compiled
 
 
-@_compiled
-def _wide(a: int, a_stride: int, rows: int, w: int, depth: int, c: int, c_stride: int) -> None:
-    """A panel's part of a product: ``c[:, :WIDE] += a @ w``."""
-    whole = rows - rows % 6
-    for row in range(0, whole, 6):
-        _wide_6(a + 4 * row * a_stride, a_stride, w, WIDE, c + 4 * row * c_stride, c_stride, depth)
-    a, c, left = a + 4 * whole * a_stride, c + 4 * whole * c_stride, rows - whole
-    if left == 1:
-        _wide_1(a, a_stride, w, WIDE, c, c_stride, depth)
-    elif left == 2:
-        _wide_2(a, a_stride, w, WIDE, c, c_stride, depth)
-    elif left == 3:
-        _wide_3(a, a_stride, w, WIDE, c, c_stride, depth)
-    elif left == 4:
-        _wide_4(a, a_stride, w, WIDE, c, c_stride, depth)
-    elif left == 5:
-        _wide_5(a, a_stride, w, WIDE, c, c_stride, depth)
+def _product(width: int) -> Callable[..., None]:
+    """``c += a @ w`` for any number of rows of a and c, and ``width`` columns of w and c."""
+    one, two, three, four, five, six = (_tile(rows, width) for rows in range(1, 7))
+
+    def product(a: int, a_stride: int, rows: int, w: int, w_stride: int, depth: int, c: int, c_stride: int) -> None:
+        whole = rows - rows % 6
+        for row in range(0, whole, 6):
+            six(a + 4 * row * a_stride, a_stride, w, w_stride, c + 4 * row * c_stride, c_stride, depth)
+        a, c, left = a + 4 * whole * a_stride, c + 4 * whole * c_stride, rows - whole
+        if left == 1:
+            one(a, a_stride, w, w_stride, c, c_stride, depth)
+        elif left == 2:
+            two(a, a_stride, w, w_stride, c, c_stride, depth)
+        elif left == 3:
+            three(a, a_stride, w, w_stride, c, c_stride, depth)
+        elif left == 4:
+            four(a, a_stride, w, w_stride, c, c_stride, depth)
+        elif left == 5:
+            five(a, a_stride, w, w_stride, c, c_stride, depth)
+
+    # Not kept by itself, as its names are not constants, but within what calls it.
+    compiled: Callable[..., None] = njit(**_OPTIONS)(product)
+    return compiled
 
 
-@_compiled
-def _narrow(a: int, a_stride: int, rows: int, w: int, w_stride: int, depth: int, c: int, c_stride: int) -> None:
-    """A panel's part of a product of the attention: ``c[:, :NARROW] += a @ w``."""
-    whole = rows - rows % 6
-    for row in range(0, whole, 6):
-        _narrow_6(a + 4 * row * a_stride, a_stride, w, w_stride, c + 4 * row * c_stride, c_stride, depth)
-    a, c, left = a + 4 * whole * a_stride, c + 4 * whole * c_stride, rows - whole
-    if left == 1:
-        _narrow_1(a, a_stride, w, w_stride, c, c_stride, depth)
-    elif left == 2:
-        _narrow_2(a, a_stride, w, w_stride, c, c_stride, depth)
-    elif left == 3:
-        _narrow_3(a, a_stride, w, w_stride, c, c_stride, depth)
-    elif left == 4:
-        _narrow_4(a, a_stride, w, w_stride, c, c_stride, depth)
-    elif left == 5:
-        _narrow_5(a, a_stride, w, w_stride, c, c_stride, depth)
+_wide, _narrow = _product(WIDE), _product(NARROW)
 
 
 @_compiled
@@ -182,7 +175,7 @@ def _add_product(a_NE: Floats, w_PEW: Floats, tokens: int, c_NO: Floats) -> None
     depth = w_PEW.shape[1]
     for panel in range(w_PEW.shape[0]):
         c = c_NO.ctypes.data + 4 * panel * WIDE
-        _wide(a_NE.ctypes.data, a_NE.shape[1], tokens, w_PEW[panel].ctypes.data, depth, c, c_NO.shape[1])
+        _wide(a_NE.ctypes.data, a_NE.shape[1], tokens, w_PEW[panel].ctypes.data, WIDE, depth, c, c_NO.shape[1])
 
 
 @_compiled
