@@ -91,7 +91,7 @@ def test_the_installed_command_is_main() -> None:
 
 
 @pytest.mark.parametrize(
-    ("user", "spins"), [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)]
+    ("user", "spins"), [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)]
 )
 def test_idle_threads_sleep_unless_the_user_has_decided(
     user: dict[str, str], spins: str | None, monkeypatch: pytest.MonkeyPatch

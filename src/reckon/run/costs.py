@@ -37,7 +37,7 @@ GPUS = {
 }
 """The SXM cards with 80 GB."""
 
-UTILISATION = {"cpu": {"train": 0.5, "generate": 0.2}, "cuda": {"train": 0.4, "generate": 0.05}}
+UTILISATION = {"cpu": {"train": 0.5, "generate": 0.4}, "cuda": {"train": 0.4, "generate": 0.05}}
 """Assumed shares of the rate of matrix products: on a CPU of the measured one, on a GPU of the data sheet's."""
 
 
