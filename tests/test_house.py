@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,11 @@ def test_no_file_names_a_place_on_someones_machine() -> None:
         if path.is_file() and b"\0" not in (data := path.read_bytes()):
             found += [f"{name}: {match}" for match in MACHINE_PATH.findall(data.decode(errors="replace"))]
     assert found == []
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "experiments").rglob("*.py")), ids=lambda path: path.name)
+def test_the_scripts_of_experiments_find_what_they_import(script: Path) -> None:
+    spec = spec_from_file_location(f"experiment_{script.stem}", script)
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(module_from_spec(spec))

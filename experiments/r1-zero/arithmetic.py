@@ -10,7 +10,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-from reckon.evals.runner import read_rollouts
+from reckon.evals.samples import read_samples
 
 STEP = re.compile(r"(\d{1,4}) ([-+*/]) (\d{1,4}) = (\d{1,4})\b")
 
@@ -23,7 +23,7 @@ def right(a: str, sign: str, b: str, c: str) -> bool:
 
 
 def main() -> None:
-    steps = [step for r in read_rollouts(Path(sys.argv[1])) for step in STEP.findall(r.response)]
+    steps = [step for r in read_samples(Path(sys.argv[1])) for step in STEP.findall(r.response)]
     good = sum(right(*step) for step in steps)
     print(f"{good} of {len(steps)} steps are right: {good / len(steps):.2%}")
 

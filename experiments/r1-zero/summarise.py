@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reckon.core.store import read_jsonl
 from reckon.evals.metrics import paired_difference
-from reckon.evals.runner import read_rollouts
+from reckon.evals.samples import read_samples
 
 
 def percent(value: float) -> str:
@@ -25,7 +25,9 @@ def summary(run: Path) -> list[str]:
     events = read_jsonl(run / "events.jsonl")
     evals = [row for row in events if row["event"] == "eval"]
     first, last = evals[0], evals[-1]
-    gain = paired_difference(read_rollouts(run / first["file"]), read_rollouts(run / last["file"]))
+    folder = run / "stages" / "01-train" / "evals"
+    before_after = [read_samples(folder / f"step-{row['step']:06d}.jsonl") for row in (first, last)]
+    gain = paired_difference(*before_after)
     times = [row["time"] for row in events if row["event"] in ("run_start", "run_end")]
     most = max(last["cons@k"], key=int)
     before, after = first["pass@1"], last["pass@1"]
