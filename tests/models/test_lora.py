@@ -22,7 +22,7 @@ from reckon.core.events import EventLog
 from reckon.core.records import Rollout
 from reckon.core.stop import Stop
 from reckon.engine.base import Sampling
-from reckon.engine.direct import DirectDecoder
+from reckon.engine.compiled import CompiledDecoder
 from reckon.engine.native import NativeEngine
 from reckon.learn.forward import Policy
 from reckon.learn.learner import Learner, OptimConfig
@@ -291,8 +291,8 @@ def test_the_engine_samples_from_the_adapted_model(
     kind: str, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[str] = []
-    decode = DirectDecoder.decode
-    monkeypatch.setattr(DirectDecoder, "decode", lambda *args: used.append("direct") or decode(*args))
+    decode = CompiledDecoder.decode
+    monkeypatch.setattr(CompiledDecoder, "decode", lambda *args: used.append("compiled") or decode(*args))
     model = make_model(kind)
     base = copy.deepcopy(model)
     adapted(model)

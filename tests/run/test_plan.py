@@ -200,6 +200,7 @@ def test_what_the_engine_keeps_stays_below_the_plan(model_folder: Path, own: int
     assert isinstance(decoder, CompiledDecoder | DirectDecoder)
     assert 0.5 < sum(cache.nbytes for cache in decoder._cache) / costs.cache(shape, 12, 10, 40, 4) <= 1
     if isinstance(decoder, CompiledDecoder):
+        assert decoder._weights is not None
         matrices = [weights for weights in decoder._weights[1:] if weights.ndim > 2]
         assert sum(matrix.nbytes for matrix in matrices) == pytest.approx(costs.engine(shape, None, 4), rel=0.2)
 
@@ -262,7 +263,7 @@ def test_the_time_and_memory_of_a_stage_by_hand(pipeline: Pipeline, model_folder
     shape = shape_of(str(model_folder))
     assert shape is not None
     forward = shape.flops(50)
-    train, generate = RATE * 0.5, RATE * 0.2
+    train, generate = RATE * 0.5, RATE * 0.4
     seconds = (16_000 + 3 * 32_000) * forward / train + 18_000 * forward / generate
     assert zero.time["here"].most == pytest.approx(seconds)
     assert zero.time["here"].expected is None

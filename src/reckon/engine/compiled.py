@@ -27,7 +27,7 @@ from reckon.engine.kernels import NARROW, WIDE, Floats, Integers, KeyValues, Siz
 from reckon.engine.plain import Plain
 
 LARGEST = 2**26
-"""Parameters of the largest model served: its matrices are held twice, and in larger ones products are all there is."""
+"""Parameters of the largest model served: its matrices are held twice, and one text keeps one core busy."""
 
 
 class CompiledDecoder(Decoder):
@@ -39,7 +39,7 @@ class CompiledDecoder(Decoder):
     def __init__(self, model: PreTrainedModel, max_rows: int, max_positions: int) -> None:
         self._plain = Plain(model)
         self._max_rows, self._max_positions = max_rows, max_positions
-        self._room: Weights | None = None
+        self._weights: Weights | None = None
         self._between_runs = True
         # Which row of the cache each row has. A row that moves takes it along.
         self._place_R = np.arange(max_rows)
@@ -60,13 +60,13 @@ class CompiledDecoder(Decoder):
         if not (self._plain.refresh() or self._between_runs):
             return
         self._between_runs, model = False, self._plain.model
-        if self._room is None:
+        if self._weights is None:
             config, width = model.config, model.model.layers[0].self_attn.head_dim
             groups = config.num_attention_heads // config.num_key_value_heads
             self._sizes = Sizes(config.num_key_value_heads, groups, width, model.model.norm.variance_epsilon)
             self._vocabulary: int = len(model.lm_head.weight)
             self._cache = self._new_cache(0, 0)
-        self._room = self._weights = _packed(model, self._room)
+        self._weights = _packed(model, self._weights)
 
     def prefill(self, ids_UT: Tensor, first_row: int, source_R: Tensor) -> None:
         length, rows = ids_UT.shape[1], len(source_R)
@@ -115,19 +115,22 @@ class CompiledDecoder(Decoder):
         texts: int,
     ) -> None:
         """:func:`forward`, each thread with its part of the texts, which are of one length."""
-        length, threads = len(token_N) // texts, min(texts, torch.get_num_threads())
+        assert self._weights is not None, "refresh() comes first"
+        weights, length, threads = self._weights, len(token_N) // texts, min(texts, torch.get_num_threads())
         cuts = [length * (texts * part // threads) for part in range(threads + 1)]
 
         def work(start: int, stop: int) -> None:
             own = slice(start, stop)
             places = place_N[own], position_N[own]
-            forward(self._weights, self._sizes, cache, self._angles_S2D, token_N[own], *places, logits_NV[own])
+            forward(weights, self._sizes, cache, self._angles_S2D, token_N[own], *places, logits_NV[own])
 
         others = [self._threads.submit(work, *cut) for cut in pairwise(cuts[1:])]
         try:
             work(0, cuts[1])
         finally:
             wait(others)
+        for other in others:
+            other.result()
 
     def _reserve(self, rows: int, positions: int) -> None:
         """Make room for at least this many rows and positions."""
