@@ -71,7 +71,7 @@ def test_large_models_and_other_dtypes_are_left_to_others(monkeypatch: pytest.Mo
     assert served(make_model())
     assert not served(make_model().double())
     assert not served(make_model("GPT2Config"))
-    monkeypatch.setattr(compiled, "LARGEST", 1000)
+    monkeypatch.setattr(compiled, "COMPILED_PARAMETERS", 1000)
     assert not served(make_model())
 
 
@@ -82,3 +82,44 @@ def test_weights_that_are_no_numbers_give_logits_that_are_none() -> None:
         assert decoder.serves(GeneralDecoder(model, 4, 64))
         model.model.layers[0].self_attn.k_proj.weight[0, 0] = float("nan")
         assert decoder.decode(torch.tensor([5]), torch.tensor([0]), 1, 1).isnan().all()
+
+
+def test_scoring_a_long_text_leaves_the_cache_as_it_is(tokenizer: Any) -> None:
+    model = make_model()
+    engine = NativeEngine(model, tokenizer, max_running=64)
+    engine.generate(requests(prompts([3] * 40), Sampling(2)))
+    [decoder] = [one for one in engine._own if isinstance(one, CompiledDecoder)]
+    before = decoder._cache
+    engine.score([[1]], [[2] * 120])
+    assert decoder._cache is before
+
+
+def test_rows_that_moved_keep_their_place_when_the_cache_could_not_grow(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model()
+    engine = NativeEngine(model, tokenizer, max_running=64)
+    grow = CompiledDecoder._new_cache
+
+    def full(decoder: CompiledDecoder, rows: int, positions: int) -> object:
+        if rows > 16:
+            monkeypatch.setattr(CompiledDecoder, "_new_cache", grow)
+            raise MemoryError
+        return grow(decoder, rows, positions)
+
+    jobs = [Request(number, [7], Sampling(4, temperature=0), seed=number) for number in range(40)]
+    monkeypatch.setattr(CompiledDecoder, "_new_cache", full)
+    engine.submit(jobs)
+    with pytest.raises(MemoryError):
+        engine.poll()
+    engine.cancel([0])
+    done: list[Completion] = []
+    while len(done) < 39:
+        done += engine.poll()
+    [expected] = NativeEngine(model, tokenizer).generate(jobs[:1])
+    assert all(one.token_ids == expected.token_ids for one in done)
+
+
+def test_processors_on_which_the_tile_would_be_slow_are_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "USABLE", False)
+    assert not CompiledDecoder(make_model(), 4, 64).serves(GeneralDecoder(make_model(), 4, 64))

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.qwen2 import modeling_qwen2
 
+from reckon.algorithms.batch import Batch
+from reckon.algorithms.nll import NLL
+from reckon.core.records import Rollout
 from reckon.engine import compiled
 from reckon.engine.base import Request, Sampling
 from reckon.engine.compiled import CompiledDecoder
@@ -18,6 +21,9 @@ from reckon.engine.direct import DirectDecoder
 from reckon.engine.general import GeneralDecoder
 from reckon.engine.native import NativeEngine
 from reckon.engine.plain import is_plain
+from reckon.learn.forward import Policy
+from reckon.learn.learner import Learner, OptimConfig
+from reckon.models.lora import LoraConfig, add_lora
 from tests.engine.models import make_model, prompts, requests, teacher_forced, tokens
 
 LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
@@ -84,7 +90,7 @@ class Calls:
 def own(request: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     """Which of the engine's own forwards is to serve plain models."""
     if request.param == "direct":
-        monkeypatch.setattr(compiled, "LARGEST", 0)
+        monkeypatch.setattr(compiled, "COMPILED_PARAMETERS", 0)
     kind: str = request.param
     return kind
 
@@ -287,3 +293,80 @@ def test_weights_changed_in_place_while_requests_run_are_served_from_the_next_to
     called = make_model()
     called.register_forward_hook(lambda *_: None)
     assert halfway(make_model()) == halfway(called)
+
+
+def agrees(engine: NativeEngine, model: PreTrainedModel) -> bool:
+    """Whether the engine's log-probs are the model's own."""
+    texts = prompts([5, 9, 3])
+    done = engine.generate(requests(texts, Sampling(12)))
+    own = [teacher_forced(model, text, one.token_ids, 1.0) for text, one in zip(texts, done, strict=True)]
+    return all(one.logp == pytest.approx(logp, abs=1e-4) for one, logp in zip(done, own, strict=True))
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=4)])
+def test_what_the_learner_makes_of_a_model_is_served(
+    lora: LoraConfig | None, tokenizer: Any, own: str, calls: Calls, make_rollouts: Callable[..., list[Rollout]]
+) -> None:
+    model, algorithm = make_model(), NLL()
+    if lora is not None:
+        add_lora(model, lora, seed=0)
+    engine, learner = NativeEngine(model, tokenizer), Learner(Policy(model), OptimConfig(lr=0.1), steps=3)
+    batch = Batch.of(make_rollouts())
+    algorithm.credit(batch, {})
+    text = [1, 2, 3]
+    before = teacher_forced(model, text, [4, 5, 6], 1.0)
+    for _ in range(3):
+        learner.update(batch, algorithm)
+        assert agrees(engine, model)
+    assert before != pytest.approx(teacher_forced(model, text, [4, 5, 6], 1.0), abs=0.1)
+    assert calls.kinds() == {own}
+
+
+def without_two_layers(model: PreTrainedModel) -> None:
+    model.config.num_hidden_layers = 2
+
+
+def with_fewer_tokens(model: PreTrainedModel) -> None:
+    model.resize_token_embeddings(300)
+
+
+def with_another_epsilon(model: PreTrainedModel) -> None:
+    for layer in model.model.layers:
+        layer.input_layernorm.variance_epsilon = 0.5
+
+
+def with_another_scale(model: PreTrainedModel) -> None:
+    for layer in model.model.layers:
+        layer.self_attn.scaling *= 3
+
+
+def with_one_bias(model: PreTrainedModel) -> None:
+    model.model.layers[0].self_attn.k_proj.bias = nn.Parameter(torch.ones(16))
+
+
+def there_and_back(model: PreTrainedModel) -> None:
+    model.to(torch.bfloat16).to(torch.float32)
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        without_two_layers,
+        with_fewer_tokens,
+        with_another_epsilon,
+        with_another_scale,
+        with_one_bias,
+        there_and_back,
+    ],
+)
+def test_another_structure_is_served_or_left_to_the_model(
+    change: Callable[[PreTrainedModel], None], used: bool, tokenizer: Any, own: str
+) -> None:
+    model = make_model("LlamaConfig", num_hidden_layers=4)
+    engine = NativeEngine(model, tokenizer)
+    if used:
+        assert agrees(engine, model)
+    with torch.no_grad():
+        change(model)
+    assert agrees(engine, model)

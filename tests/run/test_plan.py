@@ -194,6 +194,8 @@ def test_what_the_engine_keeps_stays_below_the_plan(model_folder: Path, own: int
     shape = shape_of(str(tmp_path))
     assert shape is not None
     engine = NativeEngine(model, tokenizer, max_running=12)
+    with torch.inference_mode():
+        engine._pick()
     engine._own = engine._own[own:]
     engine.generate([Request(number, [5, 6, 7], Sampling(40), seed=number) for number in range(10)])
     decoder = engine._own[0]

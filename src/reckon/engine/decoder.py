@@ -34,7 +34,10 @@ class Decoder(Protocol):
         """
 
     def move(self, source: Sequence[int], target: Sequence[int], positions: int) -> None:
-        """Copy the first ``positions`` of the rows ``source`` over the rows ``target``; no row is in both."""
+        """The rows ``target`` become what the rows ``source`` are, up to ``positions``; no row is in both.
+
+        The rows ``source`` are free afterwards.
+        """
 
     def logits(self, ids_UT: Tensor) -> Tensor:
         """Logits [U, T, V] of whole texts, padded on the right; the rows stay as they are."""

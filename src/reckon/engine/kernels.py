@@ -12,11 +12,12 @@ Addresses are integers; strides count numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from platform import machine
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -26,7 +27,11 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-_AVX512 = bool(binding.get_host_cpu_features().get("avx512f"))
+_FEATURES = binding.get_host_cpu_features()
+_AVX512 = bool(_FEATURES.get("avx512f"))
+
+USABLE = not config.DISABLE_JIT and (machine() not in ("x86_64", "AMD64") or bool(_FEATURES.get("fma")))
+"""Whether the tile runs here, and as instructions: without a fused multiply-add every number would be a call."""
 
 WIDE = 64 if _AVX512 else 16
 """Columns of a panel of weights. Six rows of sums and a row of weights fill most registers, and fit into them."""

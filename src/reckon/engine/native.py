@@ -28,6 +28,7 @@ from reckon.engine.compiled import CompiledDecoder
 from reckon.engine.decoder import Decoder
 from reckon.engine.direct import DirectDecoder
 from reckon.engine.general import GeneralDecoder
+from reckon.engine.plain import structure
 from reckon.engine.requests import Limits
 from reckon.engine.sampling import sample, streams, uniforms
 from reckon.engine.stopping import StopMatcher
@@ -141,7 +142,7 @@ class NativeEngine(Engine):
         self._device = model.device
         self._state = _RowState(max_running, model.device)
         self._general = GeneralDecoder(model, max_running, self.max_context)
-        self._own = [kind(model, max_running, self.max_context) for kind in (CompiledDecoder, DirectDecoder)]
+        self._structure: tuple[object, ...] = ()
         self._decoder: Decoder = self._general
         self._waiting: deque[_Running] = deque()
         self._rows: list[_Running] = []
@@ -202,6 +203,10 @@ class NativeEngine(Engine):
 
     def _pick(self) -> Decoder:
         """The first of our own forwards that may stand for the model's, else the model."""
+        if self._structure != (found := structure(self._model)):
+            kinds = (CompiledDecoder, DirectDecoder)
+            self._own = [kind(self._model, self._max_running, self.max_context) for kind in kinds]
+            self._structure = found
         return next((decoder for decoder in self._own if decoder.serves(self._general)), self._general)
 
     def _admit(self) -> None:

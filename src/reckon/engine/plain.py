@@ -18,6 +18,9 @@ _PARTS = (nn.Linear, nn.Embedding, nn.ModuleList, SiLUActivation)
 _ROPES = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary embedding in which the angle is the position times a fixed frequency."""
 
+COMPILED_PARAMETERS = 2**25
+"""Of the largest model that is compiled: it needs its matrices twice, and one text keeps one core busy."""
+
 
 def is_plain(model: PreTrainedModel) -> bool:
     """Whether ``model`` is a Llama, Mistral, Qwen2 or Qwen3 as transformers defines it, and nothing is changed.
@@ -31,6 +34,7 @@ def is_plain(model: PreTrainedModel) -> bool:
         return False
     return (
         config.hidden_act == "silu"
+        and len(body.layers) == config.num_hidden_layers
         and body.rotary_emb.rope_type in _ROPES
         and getattr(config, "sliding_window", None) is None
         and all(
@@ -42,6 +46,14 @@ def is_plain(model: PreTrainedModel) -> bool:
         and {(type(weight), weight.dtype, weight.device, weight.is_inference()) for weight in model.parameters()}
         == {(nn.Parameter, model.dtype, model.device, False)}
     )
+
+
+def structure(model: PreTrainedModel) -> tuple[object, ...]:
+    """All that a forward of our own depends on beside the values of weights; another one asks for a new forward."""
+    numbers = ("variance_epsilon", "scaling", "attention_scaling", "rope_type")
+    parts = [(name, *(getattr(part, number, None) for number in numbers)) for name, part in model.named_modules()]
+    weights = [(name, weight.shape) for name, weight in model.named_parameters()]
+    return getattr(model.config, "num_hidden_layers", None), *parts, *weights
 
 
 class Plain:
@@ -63,10 +75,11 @@ class Plain:
         """Look the parameters up again, and bring those up to date that adapters are merged into.
 
         Returns:
-            whether any was replaced, or changed in place, since the last time.
+            whether any may have changed since the last time.
         """
         changed = self.changed()
-        self._merged.refresh()
+        if changed:
+            self._merged.refresh()
         self._parameters = list(self.model.parameters())
         places = [parameter.data_ptr() for parameter in self._parameters]
         changed, self._places = changed or places != self._places, places
@@ -77,8 +90,16 @@ class Plain:
         """Whether a parameter was changed in place, or an adapter, since the last :meth:`refresh`."""
         return self._version() != self._seen_version
 
+    def forget(self) -> None:
+        """Take everything for changed: what is written through ``parameter.data`` leaves no trace."""
+        self._seen_version = -1
+
     def agrees(self, own: Decoder, reference: Decoder) -> bool:
-        """Whether ``own`` may stand for the model: its structure is known, and the logits are equal (tried once)."""
+        """Whether ``own`` may stand for the model: its structure is known, and the logits are equal (tried once).
+
+        To be asked when a run of requests begins; the next :meth:`refresh` then takes everything for changed.
+        """
+        self.forget()
         if not is_plain(self.model):
             return False
         if self._agrees is None:

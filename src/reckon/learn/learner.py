@@ -110,6 +110,8 @@ class Learner:
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.optimizer.step()
+            # The fused optimiser changes parameters without leaving a trace; engines look for one.
+            torch.autograd.graph.increment_version([p for p in self.model.parameters() if p.requires_grad])
         self.updates += 1
         self.optimizer.zero_grad(set_to_none=True)
         return {**sums, "grad_norm": norm, "lr": lr, "skipped": not finite, **mismatch.summary()}

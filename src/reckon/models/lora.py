@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from reckon.core.config import Strict
@@ -100,8 +100,6 @@ class Merged:
     def __init__(self, model: PreTrainedModel) -> None:
         self.plain = model
         self._layers: list[tuple[Any, Any]] = []
-        self._adapters: list[Tensor] = []
-        self._merged_version = -1
         if is_adapted(model):
             self.plain = copy.deepcopy(model, {id(weight): weight for weight in model.parameters()})
             del self.plain.peft_config
@@ -110,19 +108,19 @@ class Merged:
                 linear = self.plain.get_submodule(f"{name}.base_layer")
                 self.plain.set_submodule(name, linear)
                 self._layers.append((layer, linear))
-                self._adapters += [layer.lora_A[_ADAPTER].weight, layer.lora_B[_ADAPTER].weight]
 
     def version(self) -> int:
-        """Grows with every change in place of an adapter."""
-        return sum(weight._version for weight in self._adapters)
+        """Grows with every change in place of an adapter, or of a weight beneath one."""
+        return sum(
+            weight._version
+            for layer, _ in self._layers
+            for weight in (layer.lora_A[_ADAPTER].weight, layer.lora_B[_ADAPTER].weight, layer.base_layer.weight)
+        )
 
     @torch.inference_mode(False)
     @torch.no_grad()
     def refresh(self) -> None:
         """Bring the plain model up to date: W + (alpha / rank) * B A, in float32 and then rounded to W's dtype."""
-        if self.version() == self._merged_version:
-            return
-        self._merged_version = self.version()
         for layer, linear in self._layers:
             weight = layer.base_layer.weight
             if linear.weight is weight:

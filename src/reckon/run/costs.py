@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from reckon.engine.compiled import LARGEST
+from reckon.engine.plain import COMPILED_PARAMETERS
 from reckon.learn.forward import LOGITS_PER_CHUNK
 from reckon.models.lora import LoraConfig
 from reckon.run.shapes import Shape
@@ -122,7 +122,7 @@ def trained(shape: Shape, lora: LoraConfig | None, width: int) -> int:
 
 def engine(shape: Shape, lora: LoraConfig | None, width: int) -> int:
     """Bytes of the weights that the engine keeps a second time, on the device where it keeps more of them."""
-    compiled = width == 4 and shape.parameters <= LARGEST
+    compiled = width == 4 and shape.parameters <= COMPILED_PARAMETERS
     copied = shape.matrices + shape.vocabulary * shape.hidden if compiled else shape.copied
     return (copied + (shape.matrices if lora else 0)) * width
 
