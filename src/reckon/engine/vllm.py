@@ -12,10 +12,12 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import sys
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -240,7 +242,8 @@ def _start(model: PreTrainedModel, max_running: int, kv_cache_gb: float, max_con
             disable_log_stats=True,
         )
         try:
-            engine = LLMEngine.from_engine_args(arguments)
+            with _hidden("llvmlite.binding.ffi"):
+                engine = LLMEngine.from_engine_args(arguments)
         except (ValueError, RuntimeError, NotImplementedError) as error:
             raise ConfigError(
                 f"vLLM does not start: {str(error).splitlines()[0]}",
@@ -253,6 +256,20 @@ def _start(model: PreTrainedModel, max_running: int, kv_cache_gb: float, max_con
     engine.engine_core._finalizer.detach()
     gc.unfreeze()
     return engine
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """A module is not found among the loaded ones.
+
+    vLLM 0.32 looks into all of them for its kernels, and trips over one whose objects have every attribute asked for.
+    """
+    found = sys.modules.pop(module, None)
+    try:
+        yield
+    finally:
+        if found is not None:
+            sys.modules[module] = found
 
 
 def _free_cache(vllm: Any) -> None:
