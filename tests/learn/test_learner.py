@@ -133,6 +133,14 @@ def test_an_update_that_is_not_finite_is_refused(poison: float, tiny_model: Mode
     assert all(torch.equal(after[i]["exp_avg"], moments[i]["exp_avg"]) for i in moments)
 
 
+def test_an_update_is_seen_in_the_versions_of_weights(tiny_model: Model, make_rollouts: Rollouts) -> None:
+    model, batch = tiny_model(), Batch.of(make_rollouts())
+    NLL().credit(batch, {})
+    before = [weight._version for weight in model.parameters()]
+    Learner(Policy(model), OptimConfig(), steps=1).update(batch, NLL())
+    assert all(weight._version > old for weight, old in zip(model.parameters(), before, strict=True))
+
+
 def test_behaviour_log_probs_are_mandatory(make_rollouts: Rollouts) -> None:
     rollouts = make_rollouts()
     for rollout in rollouts:

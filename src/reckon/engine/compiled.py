@@ -25,6 +25,7 @@ from reckon.engine.cache import grown
 from reckon.engine.decoder import Decoder
 from reckon.engine.kernels import NARROW, USABLE, WIDE, Floats, Integers, KeyValues, Sizes, Weights, forward
 from reckon.engine.plain import COMPILED_PARAMETERS, Plain
+from reckon.engine.threads import one_thread
 
 
 class CompiledDecoder(Decoder):
@@ -62,7 +63,8 @@ class CompiledDecoder(Decoder):
                 self._sizes = Sizes(config.num_key_value_heads, groups, width, model.model.norm.variance_epsilon)
                 self._vocabulary: int = len(model.lm_head.weight)
                 self._cache = self._new_cache(0, 0)
-            self._weights = _packed(model, self._weights)
+            with one_thread():
+                self._weights = _packed(model, self._weights)
             self._frequency_D, self._stretch = rotary.inv_freq.float(), rotary.attention_scaling
             self._angles_S2D = self._angles(self._cache.values.shape[3])
         except BaseException:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -32,6 +32,7 @@ from reckon.engine.plain import structure
 from reckon.engine.requests import Limits
 from reckon.engine.sampling import sample, streams, uniforms
 from reckon.engine.stopping import StopMatcher
+from reckon.engine.threads import one_thread
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -244,7 +245,8 @@ class NativeEngine(Engine):
         logits_RV = self._decoder.decode(state.token[:count], state.position[:count], min(lengths), max(lengths))
         tempered = any(sampling.temperature != 1 for sampling in samplings)
         nucleus = any(sampling.top_p < 1 for sampling in samplings)
-        with _few_threads(logits_RV):
+        few = logits_RV.device.type == "cpu" and logits_RV.numel() <= _FEW_LOGITS
+        with one_thread() if few else nullcontext():
             token_R, logp_R = sample(
                 logits_RV,
                 state.advance(count),
@@ -294,20 +296,6 @@ class NativeEngine(Engine):
     def _padded(self, texts: Sequence[Sequence[int]]) -> Tensor:
         length = max(map(len, texts))
         return torch.tensor([[*text, *[0] * (length - len(text))] for text in texts], device=self._device)
-
-
-@contextmanager
-def _few_threads(logits_RV: Tensor) -> Iterator[None]:
-    """One thread for little work: those that help would then wait for more by spinning, in the decoder's way."""
-    threads = torch.get_num_threads()
-    if logits_RV.is_cuda or logits_RV.numel() > _FEW_LOGITS or threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _micro_batches(lengths: Mapping[_Key, int], budget: int) -> Iterator[list[_Key]]:
