@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from reckon.engine.cache import grown
 from reckon.engine.decoder import Decoder
 from reckon.engine.kernels import NARROW, USABLE, WIDE, Floats, Integers, KeyValues, Sizes, Weights, forward
-from reckon.engine.plain import COMPILED_PARAMETERS, Plain
+from reckon.engine.plain import COMPILED_PARAMETERS, Plain, is_plain
 from reckon.engine.threads import one_thread
 
 
@@ -48,6 +48,7 @@ class CompiledDecoder(Decoder):
             and model.device.type == "cpu"
             and model.dtype == torch.float32
             and sum(weight.numel() for weight in model.parameters()) <= COMPILED_PARAMETERS
+            and is_plain(model)
             and _is_uniform(model)
             and self._plain.agrees(self, reference)
         )
@@ -169,7 +170,7 @@ class CompiledDecoder(Decoder):
 
 def _is_uniform(model: Any) -> bool:
     """Whether all layers have weights of the same shapes, biases all or none, and every token has an embedding."""
-    layers = [layer.state_dict() for layer in model.model.layers] if hasattr(model, "model") else []
+    layers = [layer.state_dict() for layer in model.model.layers]
     biases = {sum(name.endswith("_proj.bias") for name in layer) for layer in layers}
     return (
         len({tuple((name, weight.shape) for name, weight in layer.items()) for layer in layers}) == 1
