@@ -71,7 +71,9 @@ def test_large_models_and_other_dtypes_are_left_to_others(monkeypatch: pytest.Mo
     assert served(make_model())
     assert not served(make_model().double())
     assert not served(make_model("GPT2Config"))
-    assert not served(OPTForCausalLM(OPTConfig(hidden_size=32, ffn_dim=64, word_embed_proj_dim=32)))
+    assert not served(
+        OPTForCausalLM(OPTConfig(hidden_size=32, num_attention_heads=4, ffn_dim=64, word_embed_proj_dim=32))
+    )
     monkeypatch.setattr(compiled, "COMPILED_PARAMETERS", 1000)
     assert not served(make_model())
 
